@@ -1,0 +1,112 @@
+//! `ringvault catalog`: what the vault holds, read from the vault alone. For the day when scheduler
+//! and database are gone.
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+use ringvault_core::{
+    BackupName, ClusterName,
+    api::Page,
+    backup::{BackupFigures, BackupState},
+};
+use ringvault_vault::catalog::CatalogEntry;
+use serde::Serialize;
+
+use super::vault::VaultArgs;
+use crate::{
+    args::shared::ClusterOption,
+    context::Context,
+    exit::Exit,
+    failure::Outcome,
+    output::{Cell, Table, Tone, human, or_none, state_cell},
+};
+
+/// `catalog …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Every backup in the vault; exit 4 if a record cannot be read
+    List(ListArgs),
+}
+
+/// Of which vault and cluster.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    cluster: ClusterOption,
+    #[command(flatten)]
+    vault: VaultArgs,
+}
+
+/// A backup as its records in the vault say.
+#[derive(Debug, Serialize)]
+struct Listed {
+    cluster: ClusterName,
+    name: BackupName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<BackupState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    figures: Option<BackupFigures>,
+    /// Why a record of it cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+impl From<CatalogEntry> for Listed {
+    fn from(entry: CatalogEntry) -> Self {
+        let seal = entry.seal();
+        Self {
+            state: entry.state(),
+            started_at: entry.known.as_ref().ok().map(|known| known.start.started_at),
+            sealed_at: seal.map(|seal| seal.sealed_at),
+            figures: seal.map(|seal| seal.figures),
+            problem: entry.known.as_ref().err().map(ToString::to_string),
+            cluster: entry.cluster,
+            name: entry.backup,
+        }
+    }
+}
+
+pub(crate) async fn run(context: &Context, command: CatalogCommand) -> Outcome<Exit> {
+    let CatalogCommand::List(args) = command;
+    let vault = args.vault.open().await?;
+    let clusters = match args.cluster.cluster {
+        Some(cluster) => vec![cluster],
+        None => vault.clusters().await?,
+    };
+    let mut listed: Vec<Listed> = Vec::new();
+    for cluster in &clusters {
+        listed.extend(vault.catalog(cluster).await?.into_iter().map(Listed::from));
+    }
+    let broken = listed.iter().any(|entry| entry.problem.is_some());
+    let table = table(context, &listed);
+    let page = Page::new(Utc::now(), listed, None);
+    let empty = format!("the vault {} holds no such backup", vault.url());
+    context.out.list(&page, &table, &empty)?;
+    Ok(if broken { Exit::Problems } else { Exit::Ok })
+}
+
+fn table(context: &Context, listed: &[Listed]) -> Table {
+    let mut table = Table::new(&["CLUSTER", "BACKUP", "STATE", "STARTED", "NODES", "SIZE", "NEW"]);
+    for entry in listed {
+        let figures = entry.figures.as_ref();
+        let nodes = figures.map(|figures| format!("{}/{}", figures.nodes_held, figures.nodes_total));
+        let state = match (&entry.problem, entry.state) {
+            (Some(problem), _) => Cell::toned(format!("UNREADABLE: {problem}"), Tone::Bad),
+            (None, Some(state)) => state_cell(state.as_str()),
+            (None, None) => human::NONE.into(),
+        };
+        table.row([
+            entry.cluster.as_str().into(),
+            entry.name.as_str().into(),
+            state,
+            context.out.time_or_none(entry.started_at).into(),
+            or_none(nodes).into(),
+            or_none(figures.map(|figures| human::size(figures.bytes))).into(),
+            or_none(figures.map(|figures| human::size(figures.bytes_new))).into(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,176 @@
+//! `ringvault restore`: data back into a cluster.
+
+use clap::{Args, Subcommand, ValueEnum};
+use ringvault_core::{
+    BackupName, ClusterName,
+    job::{JobSpec, RestoreMethod, RestoreSpec},
+};
+
+use super::{find, start};
+use crate::{
+    args::shared::{ClusterOption, SelectionArgs, StartArgs, rate},
+    ask,
+    client::Client,
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    watch,
+};
+
+/// `restore …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RestoreCommand {
+    /// Say how a restore would be done, what it takes and what stands in its way; exit 7 if it
+    /// cannot run
+    Plan(PlanArgs),
+    /// Bring the data back
+    Run(RunArgs),
+}
+
+/// What to bring back, and where.
+#[derive(Debug, Args)]
+pub(crate) struct WhatArgs {
+    /// The backup to take it from
+    #[arg(long, value_name = "BACKUP")]
+    from: BackupName,
+    /// The cluster to bring it to
+    #[arg(long, value_name = "CLUSTER")]
+    to: ClusterName,
+    #[command(flatten)]
+    source: ClusterOption,
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// How
+    #[arg(long, value_enum, default_value_t = Method::Auto)]
+    method: Method,
+    /// Empty the target tables first, once everything is downloaded and checked
+    #[arg(long)]
+    truncate: bool,
+    /// Create no keyspace, type or table: the schema must be there
+    #[arg(long)]
+    skip_schema: bool,
+    /// Also bring back roles and permissions, last
+    #[arg(long)]
+    with_auth: bool,
+    /// At most so much a second and node, such as 100MiB
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    rate_limit: Option<u64>,
+}
+
+/// `restore plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// Stop waiting for the plan after this long, such as 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<std::time::Duration>,
+}
+
+/// `restore run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    what: WhatArgs,
+    /// The target cluster's name again: what --truncate wants before it empties anything
+    #[arg(long, value_name = "CLUSTER")]
+    confirm: Option<ClusterName>,
+    #[command(flatten)]
+    start: StartArgs,
+}
+
+/// How files get into the target.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Method {
+    /// The planner chooses
+    Auto,
+    /// Same tokens: each node takes its own files back
+    Copy,
+    /// Any ring: whole SSTables that meet a node's ranges, then cleanup
+    Import,
+}
+
+pub(crate) async fn run(context: &Context, command: RestoreCommand) -> Outcome<Exit> {
+    let client = context.client()?;
+    match command {
+        RestoreCommand::Plan(args) => {
+            let start =
+                StartArgs { wait: true, timeout: args.timeout, dry_run: false, idempotency_key: None };
+            plan(context, &client, &args.what, &start).await
+        }
+        RestoreCommand::Run(args) if args.start.dry_run => {
+            plan(context, &client, &args.what, &args.start).await
+        }
+        RestoreCommand::Run(args) => {
+            let mut spec = spec(&client, &args.what, false).await?;
+            if args.what.truncate {
+                let (tables, target, backup) = (tables(&spec), &spec.target, &spec.backup);
+                let what = format!("empties {tables} in {target}, then brings back what {backup} holds");
+                let given = args.confirm.as_ref().map(ClusterName::as_str);
+                ask::confirm(&what, spec.target.as_str(), given)?;
+                spec.confirm = Some(spec.target.clone());
+            }
+            start::start(context, &client, &JobSpec::Restore(spec), &args.start).await
+        }
+    }
+}
+
+/// Has the plan made and prints it. It changes nothing, so it needs no confirmation.
+async fn plan(context: &Context, client: &Client, what: &WhatArgs, args: &StartArgs) -> Outcome<Exit> {
+    let spec = JobSpec::Restore(spec(client, what, true).await?);
+    let job = start::create(client, &spec, args).await?.job;
+    let detail = match start::end(context, client, job, args.timeout).await? {
+        Ok(detail) => detail,
+        Err(exit) => return Ok(exit),
+    };
+    context.out.document(&detail, || watch::plan_block(&detail))?;
+    let exit = watch::exit_of(&detail);
+    if let (Exit::Failed, Some(failures)) = (exit, watch::failures(&context.out, &detail)) {
+        eprint!("{failures}");
+    }
+    Ok(exit)
+}
+
+async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<RestoreSpec> {
+    let backup = find::backup(client, args.source.cluster.as_ref(), &args.from).await?;
+    if !backup.state.is_sealed() {
+        let message = format!(
+            "backup {} of {} is {}: there is nothing to restore from it",
+            backup.name,
+            backup.cluster,
+            backup.state.as_str()
+        );
+        return Err(Failure::new(Exit::Conflict, "RV-BACKUP-STATE", message)
+            .with_next(format!("ringvault backup list -c {}", backup.cluster)));
+    }
+    Ok(RestoreSpec {
+        source: backup.cluster,
+        backup: backup.name,
+        target: args.to.clone(),
+        selection: args.selection.selection(),
+        method: match args.method {
+            Method::Auto => RestoreMethod::Auto,
+            Method::Copy => RestoreMethod::Copy,
+            Method::Import => RestoreMethod::Import,
+        },
+        truncate: args.truncate,
+        confirm: None,
+        skip_schema: args.skip_schema,
+        with_auth: args.with_auth,
+        plan_only,
+        rate_limit: args.rate_limit,
+        rename: std::collections::BTreeMap::new(),
+        nodes: Vec::new(),
+    })
+}
+
+/// What a truncate is about, in a few words.
+fn tables(spec: &RestoreSpec) -> String {
+    let selection = &spec.selection;
+    if selection.names_nothing() {
+        return "every table that the backup holds".to_owned();
+    }
+    let keyspaces = selection.keyspaces.iter().map(|keyspace| format!("keyspace {keyspace}"));
+    let tables = selection.tables.iter().map(|table| format!("table {table}"));
+    keyspaces.chain(tables).collect::<Vec<_>>().join(", ")
+}

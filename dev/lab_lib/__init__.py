@@ -1,0 +1,1 @@
+"""The local lab of Ringvault. `dev/lab --help` says what it does."""

@@ -1,0 +1,67 @@
+"""Ports: the lab's own range first, the next free one where somebody else holds it.
+
+A port is free when it can be bound right now. The lab's ports are recorded, so that they stay the same from
+one `up` to the next unless a foreign process took one while the lab was down.
+"""
+
+import os
+import socket
+import threading
+
+from .errors import LabError
+
+# Far from every default, in blocks that leave room for the next free one.
+DEFAULTS = {
+    "postgres": 15432,
+    "rabbitmq": 15673,
+    "rabbitmq_distribution": 25683,
+    "rabbitmq_management": 15683,
+    "epmd": 14369,
+    "store": 17070,
+    "scheduler": 18780,
+    "jmx": 17100,
+}
+
+_given: set[tuple[str, int]] = set()
+_lock = threading.Lock()
+
+
+def is_free(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def first_choice(name: str) -> int:
+    """The default, or RINGVAULT_LAB_<NAME>_PORT."""
+    variable = f"RINGVAULT_LAB_{name.upper()}_PORT"
+    text = os.environ.get(variable, "")
+    if not text:
+        return DEFAULTS[name]
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise LabError(f"{variable}={text}: not a port", 2)
+    return int(text)
+
+
+def choose(name: str, recorded: int = 0, avoid: tuple[int, ...] = ()) -> int:
+    """The recorded port if it is still free, else the first free one from the default on. Never the same twice."""
+    first = first_choice(name)
+    with _lock:
+        for port in ([recorded] if recorded else []) + list(range(first, min(first + 400, 65536))):
+            if ("127.0.0.1", port) not in _given and port not in avoid and is_free("127.0.0.1", port):
+                _given.add(("127.0.0.1", port))
+                return port
+    raise LabError(f"no free port for {name} from {first} on. Next: set RINGVAULT_LAB_{name.upper()}_PORT", 9)
+
+
+def answers(address: str, port: int, timeout: float = 1.0) -> bool:
+    try:
+        socket.create_connection((address, port), timeout).close()
+    except OSError:
+        return False
+    return True

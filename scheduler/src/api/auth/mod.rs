@@ -1,0 +1,226 @@
+//! Who asks, and whether they may.
+//!
+//! A bearer token is 256 bits from the system's random source, so there is nothing to guess and no
+//! salt is needed: its SHA-256 is what is kept and looked up. The administrator's token of the
+//! configuration always works, with the database away too. Every route declares its [`Access`] in
+//! the table of routes, and one layer keeps it: no handler can forget to ask.
+
+mod secret;
+
+use std::{io, path::Path};
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
+use ringvault_core::api::{Role, TokenView};
+use ringvault_state::tokens;
+use uuid::Uuid;
+
+pub(super) use secret::{TokenHash, TokenSecret};
+
+use super::{
+    ApiState,
+    problem::{ApiError, ApiResult},
+};
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Anybody.
+    Open,
+    /// A token of at least this role.
+    Needs(Role),
+    /// As `Needs`, and a browser may send the token as the password of HTTP Basic. Only for pages
+    /// that change nothing: a browser sends it along with whatever any site makes it ask for.
+    Page(Role),
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// Its token.
+    pub(super) token: TokenView,
+}
+
+impl Caller {
+    /// Who, in logs and in "requested by".
+    pub(super) fn name(&self) -> &str {
+        &self.token.name
+    }
+
+    /// Refuses a caller whose role is below `role`.
+    pub(super) fn require(&self, role: Role) -> ApiResult<()> {
+        if self.token.role >= role {
+            return Ok(());
+        }
+        let (name, has) = (&self.token.name, self.token.role.as_str());
+        let detail = format!("token {name:?} is of role {has}; this needs {}", role.as_str());
+        let next = format!("ringvault token create NAME --role {}, as an admin", role.as_str());
+        Err(ApiError::forbidden(detail).next(next))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
+        // Put there by `guard`, which stands before every route that is not open.
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| ApiError::unauthenticated("no token was given"))
+    }
+}
+
+/// The administrator's token of the configuration.
+#[derive(Debug, Clone)]
+pub(super) struct AdminToken {
+    hash: TokenHash,
+    since: DateTime<Utc>,
+}
+
+/// Fewest characters of the administrator's token.
+const ADMIN_TOKEN_MIN: usize = 16;
+
+impl AdminToken {
+    /// Reads the file that `[api] admin_token_file` names.
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        Self::from_text(text.trim()).ok_or_else(|| {
+            let why = format!("the token in it is shorter than {ADMIN_TOKEN_MIN} characters");
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })
+    }
+
+    /// A token at hand; `None` if it is too short.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let hash = TokenHash::of(text);
+        (text.len() >= ADMIN_TOKEN_MIN).then(|| Self { hash, since: Utc::now() })
+    }
+
+    fn view(&self) -> TokenView {
+        TokenView {
+            id: Uuid::nil(),
+            name: "admin".to_owned(),
+            role: Role::Admin,
+            created_at: self.since,
+            created_by: "configuration".to_owned(),
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: None,
+        }
+    }
+}
+
+/// The layer before every route: lets through whom its [`Access`] allows, and says who they are.
+pub(super) async fn guard(
+    State((api, access)): State<(ApiState, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (role, basic) = match access {
+        Access::Open => return next.run(request).await,
+        Access::Needs(role) => (role, false),
+        Access::Page(role) => (role, true),
+    };
+    match admit(&api, request.headers(), role, basic).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => {
+            let mut response = error.into_response();
+            if basic && response.status() == StatusCode::UNAUTHORIZED {
+                // What makes a browser ask for it; of a bearer token it knows nothing.
+                let challenge = HeaderValue::from_static(
+                    "Basic realm=\"Ringvault: any user, a token as password\", charset=\"UTF-8\"",
+                );
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            response
+        }
+    }
+}
+
+async fn admit(api: &ApiState, headers: &HeaderMap, role: Role, basic: bool) -> ApiResult<Caller> {
+    let given = bearer(headers, basic)
+        .ok_or_else(|| ApiError::unauthenticated("this needs a token in the header Authorization: Bearer"))?;
+    let caller = identify(api, &given).await?;
+    caller.require(role)?;
+    Ok(caller)
+}
+
+async fn identify(api: &ApiState, given: &str) -> ApiResult<Caller> {
+    let hash = TokenHash::of(given);
+    if api.admin.hash == hash {
+        return Ok(Caller { token: api.admin.view() });
+    }
+    let mut conn = api.conn().await?;
+    match tokens::find(&mut conn, hash.as_bytes()).await? {
+        Some(found) if hash == found.hash => Ok(Caller { token: found.token }),
+        _ => {
+            let detail = "the token is unknown, revoked or expired";
+            Err(ApiError::unauthenticated(detail)
+                .next("ask an admin for a token: ringvault token create NAME"))
+        }
+    }
+}
+
+/// The token of a request.
+fn bearer(headers: &HeaderMap, basic: bool) -> Option<String> {
+    let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let value = value.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.to_owned());
+    }
+    if basic && scheme.eq_ignore_ascii_case("basic") {
+        let decoded = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
+        return decoded.split_once(':').map(|(_, password)| password.to_owned());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn a_token_comes_as_bearer_and_on_pages_as_a_password() {
+        assert_eq!(bearer(&headers("Bearer abc"), false).as_deref(), Some("abc"));
+        assert_eq!(bearer(&headers("bearer  abc"), false).as_deref(), Some("abc"));
+        let basic = headers(&format!("Basic {}", STANDARD.encode("anyone:abc")));
+        assert_eq!(bearer(&basic, true).as_deref(), Some("abc"));
+        assert_eq!(bearer(&basic, false), None, "a browser sends it with any site's requests");
+        for bad in ["abc", "Digest abc", "Basic !", "Basic YWJj"] {
+            assert_eq!(bearer(&headers(bad), true), None, "{bad}");
+        }
+        assert_eq!(bearer(&HeaderMap::new(), true), None);
+    }
+
+    #[test]
+    fn each_role_may_what_the_one_below_may() {
+        let with = |role| Caller {
+            token: TokenView { role, ..AdminToken::from_text(&"x".repeat(16)).unwrap().view() },
+        };
+        assert!(with(Role::Admin).require(Role::Viewer).is_ok());
+        assert!(with(Role::Operator).require(Role::Operator).is_ok());
+        let error = with(Role::Viewer).require(Role::Operator).unwrap_err();
+        assert_eq!(error.0.status, 403);
+        assert!(with(Role::Operator).require(Role::Admin).is_err());
+    }
+
+    #[test]
+    fn a_short_administrators_token_is_refused() {
+        assert!(AdminToken::from_text("short").is_none());
+    }
+}

@@ -1,0 +1,31 @@
+//! The table of routes, a file for each noun.
+
+mod backups;
+mod clusters;
+mod events;
+mod holds;
+mod jobs;
+mod policies;
+mod policy_diff;
+mod purges;
+mod service;
+mod tokens;
+
+use super::route::Route;
+
+/// Every route there is.
+pub(super) fn all() -> Vec<Route> {
+    [
+        service::routes(),
+        clusters::routes(),
+        backups::routes(),
+        jobs::routes(),
+        purges::routes(),
+        policies::routes(),
+        holds::routes(),
+        tokens::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,111 @@
+//! Access tokens: made, listed, revoked.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use ringvault_core::api::{Document, Page, Role, TokenCreate, TokenCreated, TokenView};
+use ringvault_state::tokens as repository;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::api::{
+    ApiState,
+    auth::{Caller, TokenSecret},
+    cursor,
+    extract::{Body, Params},
+    problem::{ApiError, ApiResult},
+    route::Route,
+};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::get("/v1/tokens", Role::Admin, list)
+            .is("listTokens", "Tokens without their secrets, the newest first")
+            .query::<TokenListQuery>()
+            .answers::<Page<TokenView>>(200),
+        Route::post("/v1/tokens", Role::Admin, create)
+            .is("createToken", "Makes a token; its secret is shown this once")
+            .takes::<TokenCreate>()
+            .answers::<Document<TokenCreated>>(201),
+        Route::get("/v1/tokens/self", Role::Viewer, own)
+            .is("getOwnToken", "The token that asks")
+            .answers::<Document<TokenView>>(200),
+        Route::delete("/v1/tokens/{token}", Role::Admin, revoke)
+            .is("revokeToken", "Revokes a token, by its id or name, at once")
+            .answers::<Document<TokenView>>(200),
+    ]
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenListQuery {
+    /// Tokens on a page, from 1 to 1000.
+    limit: Option<u32>,
+    /// Of the page before.
+    cursor: Option<String>,
+}
+
+async fn list(
+    State(api): State<ApiState>,
+    Params(query): Params<TokenListQuery>,
+) -> ApiResult<Json<Page<TokenView>>> {
+    let limit = cursor::limit(query.limit)?;
+    let after: Option<Uuid> = cursor::read(query.cursor.as_deref())?;
+    let mut conn = api.conn().await?;
+    let found = repository::list(&mut conn, after, cursor::ask(limit)).await?;
+    let (items, next) = cursor::cut(found, limit, |token| token.id)?;
+    Ok(Json(Page::new(ringvault_state::now(&mut conn).await?, items, next)))
+}
+
+/// The name of the configuration's token: no other may be taken for it.
+const RESERVED: &str = "admin";
+
+async fn create(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Body(token): Body<TokenCreate>,
+) -> ApiResult<(StatusCode, Json<Document<TokenCreated>>)> {
+    let TokenCreate { name, role, expires_at } = token;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | '/');
+    if name.is_empty() || name.len() > 128 || !name.chars().all(is_plain) || name == RESERVED {
+        let detail = "name: from 1 to 128 letters, digits, '-', '_', '.', '@' or '/', and not \"admin\"";
+        return Err(ApiError::usage("RV-BODY", detail).field("name"));
+    }
+    let mut conn = api.conn().await?;
+    let now = ringvault_state::now(&mut conn).await?;
+    if expires_at.is_some_and(|at| at <= now) {
+        return Err(ApiError::usage("RV-BODY", "expires_at: is in the past").field("expires_at"));
+    }
+    let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
+    let hash = secret.hash();
+    let by = format!("token {}", caller.name());
+    let made = repository::insert(&mut conn, &name, role, hash.as_bytes(), &by, expires_at).await?;
+    let token = made.ok_or_else(|| {
+        let detail = format!("a token named {name} is in use");
+        ApiError::conflict("RV-TOKEN-EXISTS", detail).next(format!("ringvault token revoke {name}"))
+    })?;
+    tracing::info!(by = caller.name(), token = %token.id, name, role = role.as_str(), "token made");
+    let created = TokenCreated { token, secret: secret.reveal() };
+    Ok((StatusCode::CREATED, Json(Document::new(created))))
+}
+
+async fn own(caller: Caller) -> Json<Document<TokenView>> {
+    Json(Document::new(caller.token))
+}
+
+async fn revoke(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(token): Path<String>,
+) -> ApiResult<Json<Document<TokenView>>> {
+    let mut conn = api.conn().await?;
+    let revoked = repository::revoke(&mut conn, &token).await?.ok_or_else(|| {
+        let detail = format!("there is no token {token} in use");
+        ApiError::not_found("RV-TOKEN-UNKNOWN", detail).next("ringvault token list")
+    })?;
+    tracing::info!(by = caller.name(), token = %revoked.id, name = revoked.name, "token revoked");
+    Ok(Json(Document::new(revoked)))
+}

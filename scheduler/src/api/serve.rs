@@ -1,0 +1,132 @@
+//! From a listening socket to answered requests.
+
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{HeaderValue, Uri, header::X_CONTENT_TYPE_OPTIONS},
+    middleware::map_response,
+    response::Response,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::{
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+
+use super::{Api, auth::AdminToken, problem::ApiError, route, routes};
+use crate::Context;
+
+/// The largest body that is read; policies and specifications are a few kilobytes.
+const MAX_BODY: usize = 1 << 20;
+
+/// Why the API cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The administrator's token cannot be read.
+    #[error("api.admin_token_file {} cannot be used: {cause}", path.display())]
+    AdminToken {
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// The address is taken, or not this machine's.
+    #[error("the HTTP API cannot listen on {listen}: {cause}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// The system's words.
+        cause: io::Error,
+    },
+    /// The socket failed.
+    #[error("the HTTP API on {listen} failed: {cause}")]
+    Serve {
+        /// The address.
+        listen: SocketAddr,
+        /// The system's words.
+        cause: io::Error,
+    },
+}
+
+/// The API on a socket that listens but is not answered yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    listen: SocketAddr,
+    router: Router,
+    stopping: CancellationToken,
+}
+
+impl Server {
+    /// Listens where the configuration says, so that a second process on the same address fails
+    /// before it does anything.
+    pub async fn bind(ctx: Arc<Context>) -> Result<Self, ServerError> {
+        let path = ctx.config.api.admin_token_file.clone();
+        let admin = AdminToken::read(&path).map_err(|cause| ServerError::AdminToken { path, cause })?;
+        let listen = ctx.config.listen;
+        let failed = |cause| ServerError::Listen { listen, cause };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listen = listener.local_addr().map_err(failed)?;
+        let stopping = CancellationToken::new();
+        let router = assemble(Api::new(ctx, admin, stopping.clone()));
+        Ok(Self { listener, listen, router, stopping })
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Answers until `stop`, then ends streams and waits for the requests under way.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
+        let Self { listener, listen, router, stopping } = self;
+        tracing::info!(%listen, "the HTTP API listens");
+        let stopped = async move {
+            stop.cancelled().await;
+            stopping.cancel();
+        };
+        axum::serve(listener, router)
+            .with_graceful_shutdown(stopped)
+            .await
+            .map_err(|cause| ServerError::Serve { listen, cause })
+    }
+}
+
+/// The whole API, ready to be served.
+fn assemble(api: Api) -> Router {
+    let api = Arc::new(api);
+    route::assemble(routes::all(), &api)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(harden))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .with_state(api)
+}
+
+/// Neither headers nor the query are logged: the one may hold a token.
+fn span(request: &Request) -> tracing::Span {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request = id)
+}
+
+async fn harden(mut response: Response) -> Response {
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+async fn unknown_path(uri: Uri) -> ApiError {
+    ApiError::not_found("RV-PATH", format!("there is nothing at {}", uri.path()))
+        .next("GET /openapi.json lists what there is")
+}
+
+async fn wrong_method(request: Request) -> ApiError {
+    let detail = format!("{} cannot be done at {}", request.method(), request.uri().path());
+    ApiError::wrong_method(detail).next("GET /openapi.json lists what there is")
+}

@@ -1,0 +1,59 @@
+//! Starting queued jobs, oldest first, unless another is in the way or their window is closed.
+
+use ringvault_core::{
+    PolicyName,
+    job::{JobEvent, JobState},
+};
+use ringvault_fault::around;
+use ringvault_state::{
+    StateError,
+    jobs::{self, Startable},
+    registry::clusters,
+};
+
+use crate::{
+    Context,
+    isolate::Isolated,
+    policies::window,
+    workflow::{DriveError, Step},
+};
+
+/// Jobs started in one pass.
+const BATCH: i64 = 500;
+
+/// Starts what can be started. How many were.
+pub(super) async fn start_queued(ctx: &Context) -> Result<usize, DriveError> {
+    let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+    // Begun outside its window a backup would take its snapshots there, and then be paused.
+    let closed = window::all_closed(&mut conn).await?;
+    let startable = jobs::startable(&mut conn, &closed, BATCH).await?;
+    drop(conn);
+    let mut started = 0;
+    let mut isolated = Isolated::default();
+    for job in startable {
+        match start(ctx, &job, &closed).await {
+            Ok(true) => started += 1,
+            Ok(false) => {}
+            Err(error) => isolated.note("a queued job", job.id, error)?,
+        }
+    }
+    Ok(started)
+}
+
+async fn start(ctx: &Context, waiting: &Startable, closed: &[PolicyName]) -> Result<bool, DriveError> {
+    let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
+    // Under the cluster's lock no two jobs that exclude each other start at once.
+    clusters::lock(&mut tx, &waiting.cluster).await?;
+    let actor = format!("scheduler {}", ctx.config.id);
+    let Some(mut step) = Step::lock(ctx, &mut tx, waiting.id, actor).await? else {
+        return Ok(false);
+    };
+    if step.job.machine.state != JobState::Queued
+        || jobs::in_the_way(step.conn, &step.job, closed).await?.is_some()
+    {
+        return Ok(false);
+    }
+    step.job_event(JobEvent::Start).await?;
+    ringvault_state::commit(tx, around!("dispatch.start-job")).await?;
+    Ok(true)
+}

@@ -1,0 +1,215 @@
+//! What a job must be before it is accepted.
+
+use std::collections::BTreeSet;
+
+use ringvault_core::{
+    BackupName, ClusterName, PolicyName,
+    backup::{BackupState, Scope},
+    job::{BackupSpec, JobSpec, RestoreSpec},
+    selection::is_system_keyspace,
+};
+use ringvault_state::{
+    PgConnection,
+    backups::{self, NewBackup},
+    holds,
+    jobs::JobRow,
+    registry::{clusters, topologies},
+};
+
+use super::{Submission, SubmitError};
+
+/// What can be seen from the specification alone.
+pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
+    match spec {
+        JobSpec::Restore(spec) => restore_meaning(spec),
+        JobSpec::Backup(spec) if spec.max_parallel_nodes == Some(0) => {
+            Err(SubmitError::Invalid { field: "max_parallel_nodes", why: "begins with 1".to_owned() })
+        }
+        JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Purge(_) => Ok(()),
+    }
+}
+
+fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
+    if !spec.rename.is_empty() {
+        return Err(SubmitError::Unsupported { field: "rename" });
+    }
+    if !spec.nodes.is_empty() {
+        return Err(SubmitError::Unsupported { field: "nodes" });
+    }
+    // A plan changes nothing, so it need not be confirmed.
+    if spec.truncate && !spec.plan_only && spec.confirm.as_ref() != Some(&spec.target) {
+        return Err(SubmitError::NotConfirmed { target: spec.target.clone() });
+    }
+    Ok(())
+}
+
+/// The source of what policies fire. Sources of callers have another form: `api/…`, `amqp/…`.
+pub const POLICY_SOURCE: &str = "policy";
+
+/// Backups and verifies belong to a policy only if it fired them: a retention counts them as its own.
+/// A purge may name the policy whose backups its retention is about.
+pub(super) fn policy_claim(submission: &Submission) -> Result<(), SubmitError> {
+    let claimed = match &submission.spec {
+        JobSpec::Backup(_) | JobSpec::Verify(_) => policy_of(&submission.spec).is_some(),
+        JobSpec::Purge(_) | JobSpec::Restore(_) => false,
+    };
+    if claimed && submission.source != POLICY_SOURCE {
+        let why = "is set by the policy that fires a job, not by who asks for one".to_owned();
+        return Err(SubmitError::Invalid { field: "policy", why });
+    }
+    Ok(())
+}
+
+/// The policy that fired a job.
+pub(super) const fn policy_of(spec: &JobSpec) -> Option<&PolicyName> {
+    match spec {
+        JobSpec::Backup(spec) => spec.policy.as_ref(),
+        JobSpec::Verify(spec) => spec.policy.as_ref(),
+        JobSpec::Purge(spec) => spec.policy.as_ref(),
+        JobSpec::Restore(_) => None,
+    }
+}
+
+/// The cluster that does the work is known.
+pub(super) async fn cluster(conn: &mut PgConnection, spec: &JobSpec) -> Result<(), SubmitError> {
+    if clusters::exists(conn, spec.cluster()).await? {
+        return Ok(());
+    }
+    Err(SubmitError::UnknownCluster { cluster: spec.cluster().clone() })
+}
+
+/// The data center that a backup is asked of has nodes.
+pub(super) async fn data_center(conn: &mut PgConnection, spec: &JobSpec) -> Result<(), SubmitError> {
+    let JobSpec::Backup(BackupSpec { cluster, dc: Some(dc), .. }) = spec else { return Ok(()) };
+    let ring = topologies::present(conn, cluster).await?;
+    if ring.nodes.is_empty() || ring.nodes.iter().any(|node| node.dc == *dc) {
+        return Ok(());
+    }
+    let known: BTreeSet<&str> = ring.nodes.iter().map(|node| node.dc.as_str()).collect();
+    let known = known.into_iter().collect::<Vec<_>>().join(", ");
+    Err(SubmitError::Invalid { field: "dc", why: format!("{dc:?} has no node; {cluster} has {known}") })
+}
+
+/// The keyspaces that a backup names were there when the ring was last seen.
+pub(super) async fn keyspaces(conn: &mut PgConnection, spec: &JobSpec) -> Result<(), SubmitError> {
+    let JobSpec::Backup(spec) = spec else { return Ok(()) };
+    let ring = topologies::present(conn, &spec.cluster).await?;
+    if ring.keyspaces.is_empty() {
+        return Ok(());
+    }
+    let of_tables = spec.selection.tables.iter().map(|table| &table.keyspace);
+    let mut named = spec.selection.keyspaces.iter().chain(of_tables);
+    match named.find(|keyspace| !is_system_keyspace(keyspace) && !ring.keyspaces.contains_key(*keyspace)) {
+        None => Ok(()),
+        Some(keyspace) => Err(SubmitError::Invalid {
+            field: "selection",
+            why: format!("names keyspace {keyspace}, which {} was last seen not to have", spec.cluster),
+        }),
+    }
+}
+
+/// Takes a new backup's name, or holds the backup that a job works on, or sees that the backups a
+/// purge names may go. The job's row is there already.
+pub(super) async fn claim_backup(conn: &mut PgConnection, job: &JobRow) -> Result<(), SubmitError> {
+    match &job.spec {
+        JobSpec::Backup(spec) => {
+            let Some(name) = &spec.name else {
+                let why = "was not filled in".to_owned();
+                return Err(SubmitError::Invalid { field: "name", why });
+            };
+            let scope = Scope { selection: spec.selection.clone(), dc: spec.dc.clone() };
+            let new = NewBackup {
+                cluster: &spec.cluster,
+                name,
+                job: job.id,
+                policy: spec.policy.as_ref(),
+                scope: &scope,
+                mode: spec.mode,
+                tags: &spec.tags,
+                started_at: job.created_at,
+            };
+            if backups::take_name(conn, &new).await? {
+                return Ok(());
+            }
+            Err(SubmitError::NameTaken { cluster: spec.cluster.clone(), backup: name.clone() })
+        }
+        JobSpec::Restore(spec) => hold(conn, job, &spec.source, &spec.backup, "restored").await,
+        JobSpec::Verify(spec) => hold(conn, job, &spec.cluster, &spec.backup, "verified").await,
+        JobSpec::Purge(spec) => {
+            // In one order, so that two purges never wait for each other's rows.
+            let in_order: BTreeSet<_> = spec.backups.iter().collect();
+            for backup in in_order {
+                may_go(conn, &spec.cluster, backup).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn state_of(
+    conn: &mut PgConnection,
+    cluster: &ClusterName,
+    backup: &BackupName,
+) -> Result<BackupState, SubmitError> {
+    let unknown = || SubmitError::UnknownBackup { cluster: cluster.clone(), backup: backup.clone() };
+    backups::lock(conn, cluster, backup).await?.ok_or_else(unknown)
+}
+
+async fn hold(
+    conn: &mut PgConnection,
+    job: &JobRow,
+    cluster: &ClusterName,
+    backup: &BackupName,
+    wanted: &'static str,
+) -> Result<(), SubmitError> {
+    let state = state_of(conn, cluster, backup).await?;
+    if !state.is_sealed() {
+        let (cluster, backup) = (cluster.clone(), backup.clone());
+        return Err(SubmitError::BackupState { cluster, backup, state, wanted });
+    }
+    holds::add_for_job(conn, (cluster, backup), job.id, &job.requested_by).await?;
+    Ok(())
+}
+
+async fn may_go(
+    conn: &mut PgConnection,
+    cluster: &ClusterName,
+    backup: &BackupName,
+) -> Result<(), SubmitError> {
+    let state = state_of(conn, cluster, backup).await?;
+    if state == BackupState::Running {
+        let (cluster, backup) = (cluster.clone(), backup.clone());
+        return Err(SubmitError::BackupState { cluster, backup, state, wanted: "purged" });
+    }
+    let by = holds::of(conn, cluster, backup).await?;
+    if by.is_empty() {
+        return Ok(());
+    }
+    Err(SubmitError::Held { cluster: cluster.clone(), backup: backup.clone(), by })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restore(extra: &str) -> Result<(), &'static str> {
+        let text = format!(r#"{{"kind":"restore","source":"a","backup":"b","target":"t"{extra}}}"#);
+        meaning(&serde_json::from_str(&text).unwrap()).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn a_truncate_is_confirmed_by_the_target_s_name() {
+        assert_eq!(restore(""), Ok(()));
+        assert_eq!(restore(r#","truncate":true"#), Err("RV-NOT-CONFIRMED"));
+        assert_eq!(restore(r#","truncate":true,"confirm":"a""#), Err("RV-NOT-CONFIRMED"));
+        assert_eq!(restore(r#","truncate":true,"confirm":"t""#), Ok(()));
+        assert_eq!(restore(r#","truncate":true,"plan_only":true"#), Ok(()));
+    }
+
+    #[test]
+    fn what_cannot_be_done_yet_is_refused() {
+        assert_eq!(restore(r#","rename":{"a.b":"a.c"}"#), Err("RV-UNSUPPORTED"));
+        let node = r#","nodes":["00000000-0000-0000-0000-000000000001"]"#;
+        assert_eq!(restore(node), Err("RV-UNSUPPORTED"));
+    }
+}

@@ -1,0 +1,11 @@
+//! Jobs are accepted and controlled here, whoever asks: HTTP, queue or policy.
+
+mod check;
+mod control;
+mod error;
+mod submit;
+
+pub use check::POLICY_SOURCE;
+pub use control::{Action, Controlled, control, control_in, dry_control};
+pub use error::{ControlError, SubmitError};
+pub use submit::{Prepared, Submission, Submitted, dry_submit, insert, prepare, submit_job};

@@ -1,0 +1,163 @@
+//! Workers announce themselves, their nodes and rings; from that comes the metadata service.
+//!
+//! A cluster's id is bound to its ring. A worker of another ring that claims the id is refused: it is
+//! listed with the reason and gets no tasks, so a restored copy of a cluster or a misconfigured
+//! worker never writes into, or truncates, the original's backups or tables.
+
+mod bond;
+
+use ringvault_core::{
+    ClusterName, WorkerId,
+    cluster::Topology,
+    task::{TaskEvent, TaskState},
+};
+use ringvault_fault::around;
+use ringvault_queue::message::NodeHello;
+use ringvault_state::{
+    PgConnection, StateError, StateResult,
+    registry::{
+        clusters, forgotten, topologies, votes,
+        workers::{self, Announcement, Heard},
+    },
+    tasks::{self, due},
+};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Context,
+    config::delta,
+    workflow::{DriveError, Step},
+};
+use bond::{Bond, bond_of};
+
+/// Takes a worker's announcement. Whether it is welcome, so that tasks may have a place now.
+pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError> {
+    let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
+    clusters::add(&mut tx, &hello.cluster).await?;
+    let bound_to = clusters::lock(&mut tx, &hello.cluster).await?.unwrap_or_default();
+    let refused = match bond_of(&bound_to, hello) {
+        Bond::Stranger(why) => Some(why),
+        Bond::Member => None,
+    };
+    if let Some(reason) = &refused {
+        let (worker, cluster) = (hello.worker, &hello.cluster);
+        tracing::warn!(%worker, %cluster, reason, "a worker is refused");
+    }
+    let welcome = refused.is_none();
+    let heard = workers::announce(&mut tx, &announcement(hello, refused)).await?;
+    if heard == Heard::Stale {
+        tracing::debug!(worker = %hello.worker, "an announcement of an earlier run of the worker");
+        return Ok(false);
+    }
+    if welcome {
+        keep_ring(ctx, &mut tx, hello, bound_to.is_empty()).await?;
+    }
+    ringvault_state::commit(tx, around!("registry.hello")).await?;
+    if heard == Heard::NewRun {
+        lost_with_its_run(ctx, hello.worker).await?;
+    }
+    Ok(welcome)
+}
+
+fn announcement(hello: &NodeHello, refused: Option<String>) -> Announcement {
+    Announcement {
+        id: hello.worker,
+        incarnation: hello.incarnation,
+        cluster: hello.cluster.clone(),
+        host_id: hello.host_id,
+        capabilities: hello.capabilities.iter().cloned().collect(),
+        slots: hello.slots,
+        short_slots: hello.short_slots,
+        disk_total: hello.disk.total,
+        disk_free: hello.disk.free,
+        version: hello.version.clone(),
+        problem: hello.problem.clone(),
+        sees: hello.topology.as_ref().filter(|seen| !seen.nodes.is_empty()).map(digest),
+        refused,
+    }
+}
+
+/// A worker has started anew: what its former run had in hand need not be waited for. A task that
+/// the new run has begun before its announcement was read is offered to it again, and adopted.
+async fn lost_with_its_run(ctx: &Context, worker: WorkerId) -> Result<(), DriveError> {
+    let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+    let lost = due::in_hand(&mut conn, worker).await?;
+    drop(conn);
+    for id in lost {
+        let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
+        let Some(job) = tasks::job_of(&mut tx, id).await? else { continue };
+        let actor = format!("worker {worker} started anew");
+        let Some(mut step) = Step::lock(ctx, &mut tx, job, actor).await? else { continue };
+        let Some(mut task) = step.task(id).await? else { continue };
+        if task.machine.worker != Some(worker) {
+            continue;
+        }
+        let event = match task.machine.state {
+            TaskState::Running => TaskEvent::WorkerStartedAnew,
+            _ => TaskEvent::DispatchTimedOut,
+        };
+        step.task_event(&mut task, &event).await?;
+        ringvault_state::commit(tx, around!("registry.lost-with-its-run")).await?;
+    }
+    ctx.wake.all();
+    Ok(())
+}
+
+/// Keeps what the worker says of its ring and node; a new row of history only when most live workers
+/// see that the ring or its keyspaces changed. A node that is behind or apart changes nothing, and two
+/// that disagree do not take turns. An id that is bound to no ring is given to the first.
+async fn keep_ring(
+    ctx: &Context,
+    conn: &mut PgConnection,
+    hello: &NodeHello,
+    unbound: bool,
+) -> StateResult<()> {
+    let cluster: &ClusterName = &hello.cluster;
+    if let Some(seen) = &hello.topology
+        && !seen.nodes.is_empty()
+    {
+        let digest = digest(seen);
+        let seen = in_order(seen.clone());
+        let known = topologies::present(conn, cluster).await?;
+        if known != seen
+            && (unbound || known.nodes.is_empty() || {
+                let silence = delta(ctx.config.timing.worker_silence);
+                votes::count(conn, cluster, &digest, silence).await?.are_most()
+            })
+        {
+            let nodes = seen.nodes.len();
+            topologies::change(conn, cluster, &seen).await?;
+            clusters::bind(conn, cluster, &seen.host_ids()).await?;
+            tracing::info!(%cluster, nodes, "the ring or its keyspaces changed");
+        }
+    }
+    if let Some(host) = hello.host_id {
+        let versions = (
+            hello.cassandra_version.as_deref(),
+            hello.partitioner.as_deref(),
+            hello.schema_version.as_deref(),
+        );
+        workers::describe_node(conn, (cluster, host), versions, &hello.data_dirs).await?;
+        if forgotten::is_back(conn, cluster, host).await? {
+            tracing::warn!(%cluster, node = %host, "a node that was forgotten is back");
+        }
+    }
+    Ok(())
+}
+
+/// SHA-256 of a ring.
+fn digest(seen: &Topology) -> Vec<u8> {
+    // A topology is plain values under plain names: writing it cannot fail.
+    let text = serde_json::to_vec(&in_order(seen.clone())).unwrap_or_default();
+    Sha256::digest(text).to_vec()
+}
+
+/// The same ring is the same value, whichever node tells of it.
+fn in_order(mut topology: Topology) -> Topology {
+    for node in &mut topology.nodes {
+        node.tokens.sort_unstable();
+    }
+    topology.nodes.sort_by_key(|node| node.host_id);
+    topology
+}

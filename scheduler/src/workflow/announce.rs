@@ -1,0 +1,115 @@
+//! Events for other systems, in the outbox with what they announce.
+
+use ringvault_core::{
+    BackupName, ClusterName,
+    job::{JobEvent as Happened, JobState},
+    task::SealResult,
+};
+use ringvault_queue::{
+    Envelope, Event, Publish,
+    message::{BackupEvent, JobEvent, RequestRejected},
+};
+use ringvault_state::{PgConnection, jobs::JobRow, outbox};
+
+use super::{DriveError, Step, send::as_row};
+use crate::Context;
+
+/// A job exists.
+pub async fn job_created(ctx: &Context, conn: &mut PgConnection, job: &JobRow) -> Result<(), DriveError> {
+    let event = Event::JobCreated(job_event(job));
+    let envelope = Envelope::new(ctx.source(), job.created_at, event);
+    outbox::insert(conn, &as_row(Publish::event(&envelope)?)).await?;
+    Ok(())
+}
+
+/// A request was refused. Nothing else was written.
+pub async fn request_rejected(
+    ctx: &Context,
+    conn: &mut PgConnection,
+    rejected: RequestRejected,
+) -> Result<(), DriveError> {
+    let now = ringvault_state::now(conn).await?;
+    let envelope = Envelope::new(ctx.source(), now, Event::RequestRejected(rejected));
+    outbox::insert(conn, &as_row(Publish::event(&envelope)?)).await?;
+    Ok(())
+}
+
+/// A job has come to another state. Pauses, resumes and retries are nobody else's business.
+pub(super) async fn job_changed(step: &mut Step<'_>, event: &Happened) -> Result<(), DriveError> {
+    let about = job_event(&step.job);
+    let event = match (step.job.machine.state, event) {
+        (JobState::Running, Happened::Start) => Event::JobStarted(about),
+        (JobState::Succeeded, _) => Event::JobSucceeded(about),
+        (JobState::Failed, _) => Event::JobFailed(about),
+        (JobState::Cancelled, _) => Event::JobCancelled(about),
+        (JobState::Abandoned, _) => Event::JobAbandoned(about),
+        _ => return Ok(()),
+    };
+    emit(step, event).await
+}
+
+/// The job's backup is sealed.
+pub(super) async fn backup_sealed(
+    step: &mut Step<'_>,
+    (cluster, backup): (&ClusterName, &BackupName),
+    seal: &SealResult,
+) -> Result<(), DriveError> {
+    let mut about = backup_event(step, cluster, backup);
+    about.coverage = Some(seal.coverage);
+    emit(step, Event::BackupSealed(about)).await
+}
+
+/// A purge has taken the backup away.
+pub(super) async fn backup_expired(
+    step: &mut Step<'_>,
+    (cluster, backup): (&ClusterName, &BackupName),
+) -> Result<(), DriveError> {
+    let about = backup_event(step, cluster, backup);
+    emit(step, Event::BackupExpired(about)).await
+}
+
+/// A verify has found damage.
+pub(super) async fn backup_damaged(
+    step: &mut Step<'_>,
+    (cluster, backup): (&ClusterName, &BackupName),
+    damaged: u64,
+) -> Result<(), DriveError> {
+    let mut about = backup_event(step, cluster, backup);
+    about.detail = Some(format!("{damaged} objects are damaged or missing"));
+    emit(step, Event::BackupDamaged(about)).await
+}
+
+async fn emit(step: &mut Step<'_>, event: Event) -> Result<(), DriveError> {
+    let envelope = Envelope::new(step.ctx.source(), step.now, event);
+    outbox::insert(step.conn, &as_row(Publish::event(&envelope)?)).await?;
+    Ok(())
+}
+
+fn backup_event(step: &Step<'_>, cluster: &ClusterName, backup: &BackupName) -> BackupEvent {
+    BackupEvent {
+        cluster: cluster.clone(),
+        backup: backup.clone(),
+        job: Some(step.job.id),
+        coverage: None,
+        detail: None,
+    }
+}
+
+/// The source as the asker wrote it: that of a request over the queue is kept under its user.
+fn asker_s_own(source: &str) -> &str {
+    let of_user = source.strip_prefix("amqp/").and_then(|rest| rest.split_once('/'));
+    of_user.map_or(source, |(_, own)| own)
+}
+
+fn job_event(job: &JobRow) -> JobEvent {
+    JobEvent {
+        job: job.id,
+        kind: job.machine.kind,
+        cluster: job.cluster().clone(),
+        backup: job.backup().map(|(_, name)| name.clone()),
+        policy: job.policy.clone(),
+        request_source: Some(asker_s_own(&job.source).to_owned()),
+        request_key: Some(job.idempotency_key.clone()),
+        error: job.error.clone(),
+    }
+}

@@ -1,0 +1,60 @@
+//! One transaction's work on one job: the driver of the state machines.
+//!
+//! A [`Step`] holds the job's row lock. Every event goes through ringvault-core's `transition`; the
+//! new state, its line in the log and the messages of its effects are written on the same
+//! connection, so they are there together or not at all. As everything that happens to a job takes
+//! its lock first, a barrier is judged by one at a time and opens once.
+
+pub mod announce;
+mod error;
+mod events;
+mod failure;
+mod outcome;
+mod purge;
+mod results;
+mod send;
+mod stage;
+mod tasks;
+
+pub use error::DriveError;
+pub(crate) use results::answers;
+
+use chrono::{DateTime, Utc};
+use ringvault_core::JobId;
+use ringvault_state::{
+    PgConnection,
+    jobs::{self, JobRow},
+};
+use uuid::Uuid;
+
+use crate::Context;
+
+/// Work on one job under its lock.
+pub struct Step<'a> {
+    /// What is shared.
+    pub ctx: &'a Context,
+    /// The transaction; the caller commits it.
+    pub conn: &'a mut PgConnection,
+    /// The job, locked.
+    pub job: JobRow,
+    /// Now, on the database's clock, after the lock was got.
+    pub now: DateTime<Utc>,
+    /// The nonce of the worker's question that a grant answers.
+    pub asked_with: Option<Uuid>,
+    /// Who or what caused it, for the log.
+    actor: String,
+}
+
+impl<'a> Step<'a> {
+    /// Locks a job. `None`: there is no such job.
+    pub async fn lock(
+        ctx: &'a Context,
+        conn: &'a mut PgConnection,
+        job: JobId,
+        actor: impl Into<String>,
+    ) -> Result<Option<Self>, DriveError> {
+        let Some(job) = jobs::lock(conn, job).await? else { return Ok(None) };
+        let now = ringvault_state::now(conn).await?;
+        Ok(Some(Self { ctx, conn, job, now, asked_with: None, actor: actor.into() }))
+    }
+}

@@ -1,0 +1,88 @@
+//! Messages to workers, signed and put into the outbox with the state they announce.
+
+use ringvault_queue::{
+    Envelope, Publish, TaskMessage,
+    message::{Control, StopReason, TaskControl, TaskGrant, TaskOffer},
+};
+use ringvault_state::{
+    outbox::{self, Message},
+    tasks::TaskRow,
+};
+
+use super::{DriveError, Step};
+
+impl Step<'_> {
+    /// Offers a task to the worker it is placed on.
+    pub(super) async fn send_offer(&mut self, task: &TaskRow) -> Result<(), DriveError> {
+        let timeout = self.ctx.config.retry.dispatch_timeout;
+        let offer = TaskMessage::Offer(TaskOffer {
+            task: task.id,
+            job: task.job,
+            stage: task.kind,
+            epoch: task.machine.epoch,
+            dispatch_seq: task.machine.dispatch_seq,
+            grant_within_seconds: seconds(timeout),
+            deadline: None,
+            payload: task.payload.clone(),
+        });
+        self.tell_worker(task, offer, true).await
+    }
+
+    /// Grants a task under its current pair.
+    pub(super) async fn send_grant(&mut self, task: &TaskRow) -> Result<(), DriveError> {
+        let grant = TaskMessage::Grant(TaskGrant {
+            task: task.id,
+            epoch: task.machine.epoch,
+            dispatch_seq: task.machine.dispatch_seq,
+            lease_seconds: seconds(self.ctx.config.retry.lease),
+            nonce: self.asked_with,
+        });
+        self.tell_worker(task, grant, false).await
+    }
+
+    /// Tells a running task to stop. Only a hint: every heartbeat of a task that should stop is
+    /// answered in the same way.
+    pub(super) async fn send_stop(&mut self, task: &TaskRow, why: StopReason) -> Result<(), DriveError> {
+        let control = TaskMessage::Control(TaskControl {
+            task: task.id,
+            epoch: task.machine.epoch,
+            action: Control::Stop { why },
+        });
+        self.tell_worker(task, control, false).await
+    }
+
+    async fn tell_worker(
+        &mut self,
+        task: &TaskRow,
+        message: TaskMessage,
+        is_offer: bool,
+    ) -> Result<(), DriveError> {
+        let Some(worker) = task.machine.worker else { return Ok(()) };
+        let envelope = Envelope::new(self.ctx.source(), self.now, message);
+        let publish = Publish::to_worker(worker, &envelope)?.sign(&self.ctx.keys);
+        let mut row = as_row(publish);
+        row.offer = is_offer.then_some((task.id, task.machine.epoch));
+        outbox::insert(self.conn, &row).await?;
+        Ok(())
+    }
+}
+
+/// A message as the outbox keeps it.
+pub(super) fn as_row(publish: Publish) -> Message {
+    Message {
+        exchange: publish.exchange,
+        routing_key: publish.routing_key,
+        message_id: publish.message_id,
+        message_type: publish.message_type,
+        headers: publish.headers,
+        body: publish.body,
+        mandatory: publish.mandatory,
+        persistent: publish.persistent,
+        offer: None,
+    }
+}
+
+/// Whole seconds, at least one.
+fn seconds(duration: std::time::Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX).max(1)
+}

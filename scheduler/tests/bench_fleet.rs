@@ -1,0 +1,301 @@
+//! `bench/run fleet`: backups of every cluster of a fleet at once, over a real PostgreSQL and a real
+//! RabbitMQ, with schedulers as processes of their own and workers that do nothing but answer.
+//!
+//! Each cluster's workers share one connection to the broker; each has its own exclusive queue, as a
+//! real worker has. A line of JSON with the figures goes to the file `RINGVAULT_BENCH_OUT`.
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use futures::{StreamExt, stream};
+use lapin::{
+    BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind,
+    options::{
+        BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ExchangeDeclareOptions,
+        QueueBindOptions, QueueDeclareOptions,
+    },
+    types::FieldTable,
+};
+use ringvault_core::{HostId, TaskId, WorkerId};
+use ringvault_queue::{
+    Beat, Envelope, Report, TaskMessage,
+    message::TaskOffer,
+    topology::{HEARTBEAT_KEY, REPORT_KEY, REPORTS, TASKS, worker_queue},
+};
+use serde_json::{Value, json};
+use sqlx::{ConnectOptions, PgPool};
+use support::{Lab, broker::Broker, host, spec, worker::Worker};
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// What a process and those under it have used.
+#[derive(Clone, Copy, Default)]
+struct Used {
+    cpu_seconds: f64,
+    memory_mib: f64,
+}
+
+/// Sums over the processes of this machine whose command line `is_one` picks, and over those that it
+/// picks' children; CPU includes children that have ended.
+fn used(is_one: impl Fn(&str) -> bool) -> Used {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+        let path = entry.path();
+        let Ok(line) = std::fs::read(path.join("cmdline")) else { continue };
+        let Ok(stat) = std::fs::read_to_string(path.join("stat")) else { continue };
+        // Fields after the name, which may hold spaces: the parent is the second; utime, stime, cutime
+        // and cstime are the twelfth to the fifteenth.
+        let fields: Vec<f64> = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect())
+            .unwrap_or_default();
+        let pid: f64 = entry.file_name().to_string_lossy().parse().unwrap_or(0.0);
+        let picked = is_one(&String::from_utf8_lossy(&line).replace('\0', " "));
+        all.push((pid, picked, fields, path));
+    }
+    let picked: Vec<f64> = all.iter().filter(|process| process.1).map(|process| process.0).collect();
+    let mut sum = Used::default();
+    for (_, is_picked, fields, path) in all {
+        if !is_picked && !fields.get(1).is_some_and(|parent| picked.contains(parent)) {
+            continue;
+        }
+        sum.cpu_seconds += fields.get(11..15).map_or(0.0, |ticks| ticks.iter().sum::<f64>()) / 100.0;
+        let pss = std::fs::read_to_string(path.join("smaps_rollup")).unwrap_or_default();
+        let kib = pss
+            .lines()
+            .find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<f64>().ok());
+        sum.memory_mib += kib.unwrap_or(0.0) / 1024.0;
+    }
+    sum
+}
+
+fn schedulers_used() -> Used {
+    let own = format!("{} ", env!("CARGO_BIN_EXE_ringvault-scheduler"));
+    used(|line| line.starts_with(&own) && line.contains("bench-"))
+}
+
+fn postgres_used() -> Used {
+    let lab = std::env::var("RINGVAULT_LAB_DIR").unwrap_or_default();
+    used(|line| line.contains("/bin/postgres ") && line.contains(&lab))
+}
+
+fn broker_used() -> Used {
+    let lab = std::env::var("RINGVAULT_LAB_DIR").unwrap_or_default();
+    used(|line| line.contains("beam.smp") && line.contains(&lab))
+}
+
+async fn send(channel: &Channel, key: &str, body: Vec<u8>) {
+    let properties = BasicProperties::default().with_delivery_mode(2);
+    channel
+        .basic_publish(REPORTS.into(), key.into(), BasicPublishOptions::default(), &body, properties)
+        .await
+        .expect("published");
+}
+
+/// A cluster's workers: announce themselves, and do at once what they are granted.
+async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Connection {
+    let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("the broker");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.basic_qos(1000, BasicQosOptions::default()).await.expect("prefetch");
+    let declare = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    channel
+        .exchange_declare(TASKS.into(), ExchangeKind::Direct, declare, FieldTable::default())
+        .await
+        .expect("the exchange");
+    let mut consumers = Vec::new();
+    for host in &hosts {
+        let worker = Worker::beside(*host);
+        let queue = worker_queue(worker.id);
+        let options = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        channel.queue_declare(queue.as_str().into(), options, FieldTable::default()).await.expect("a queue");
+        let key = worker.id.to_string();
+        let bind = QueueBindOptions::default();
+        channel
+            .queue_bind(queue.as_str().into(), TASKS.into(), key.as_str().into(), bind, FieldTable::default())
+            .await
+            .expect("bound");
+        let consumer = channel
+            .basic_consume(
+                queue.as_str().into(),
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await
+            .expect("a consumer");
+        let Beat::Hello(mut hello) = worker.hello(&hosts) else { unreachable!("a hello") };
+        hello.cluster = name.parse().expect("a name");
+        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello));
+        send(&channel, HEARTBEAT_KEY, beat.to_bytes().expect("small")).await;
+        consumers.push(consumer.map(move |delivery| (worker.clone(), delivery)));
+    }
+    tokio::spawn(async move {
+        let mut offers: HashMap<(WorkerId, TaskId), TaskOffer> = HashMap::new();
+        let mut messages = stream::select_all(consumers);
+        while let Some((worker, Ok(delivery))) = messages.next().await {
+            let answer = match Envelope::<TaskMessage>::parse(&delivery.data).expect("a message").body {
+                TaskMessage::Offer(offer) => {
+                    let started = worker.started(&offer);
+                    offers.insert((worker.id, offer.task), offer);
+                    Some(started)
+                }
+                TaskMessage::Grant(grant) => {
+                    offers.remove(&(worker.id, grant.task)).map(|offer| worker.succeeded(&offer))
+                }
+                TaskMessage::Control(_) => None,
+            };
+            if let Some(answer) = answer {
+                let report: Envelope<Report> = Envelope::new("worker", Utc::now(), answer);
+                send(&channel, REPORT_KEY, report.to_bytes().expect("small")).await;
+            }
+            delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+        }
+    });
+    connection
+}
+
+fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, n: usize) -> Child {
+    let folder = lab.folder();
+    let path = folder.display();
+    let file = folder.join(format!("bench-{n}.toml"));
+    let text = format!(
+        "id = \"bench-{n}\"\nlisten = \"127.0.0.1:0\"\n[postgres]\nurl = \"{}\"\n[rabbitmq]\nurl = \"{}\"\n\
+         [vault]\nurl = \"file://{path}/vault\"\n[signing]\nkey_file = \"{path}/key\"\n[api]\n\
+         admin_token_file = \"{path}/token\"\n[timing]\nworker_silence = \"1h\"\n",
+        db.connect_options().to_url_lossy(),
+        broker.url(),
+    );
+    std::fs::write(&file, text).expect("the configuration");
+    std::fs::write(folder.join("token"), support::http::ADMIN).expect("the token");
+    let log = std::fs::File::create(folder.join(format!("bench-{n}.log"))).expect("a log");
+    Command::new(env!("CARGO_BIN_EXE_ringvault-scheduler"))
+        .arg("--config")
+        .arg(file)
+        .env("RUST_LOG", "warn")
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("a scheduler")
+}
+
+async fn figure<T>(db: &PgPool, sql: &'static str) -> T
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+{
+    sqlx::query_scalar(sql).fetch_one(db).await.expect(sql)
+}
+
+async fn wait(what: &str, db: &PgPool, sql: &'static str, wanted: i64, patience: Duration) {
+    let began = Instant::now();
+    while figure::<i64>(db, sql).await < wanted {
+        assert!(began.elapsed() < patience, "{what}: {} of {wanted}", figure::<i64>(db, sql).await);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Tables with more than a thousand rows that were read from end to end meanwhile, and how often.
+async fn scans(db: &PgPool) -> Value {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select relname::text, seq_scan, coalesce(seq_tup_read, 0) from pg_stat_user_tables
+         where n_live_tup > 1000 and seq_tup_read > 0 order by 3 desc",
+    )
+    .fetch_all(db)
+    .await
+    .expect("the statistics");
+    rows.into_iter()
+        .map(|(table, scans, rows)| json!({"table": table, "scans": scans, "rows": rows}))
+        .collect()
+}
+
+#[sqlx::test(migrations = "../migrations")]
+#[ignore = "a benchmark: bench/run fleet"]
+async fn fleet(db: PgPool) {
+    let (nodes, clusters) = (number("RINGVAULT_BENCH_NODES", 100), number("RINGVAULT_BENCH_CLUSTERS", 50));
+    let clusters = clusters.min(nodes);
+    let schedulers = number("RINGVAULT_BENCH_SCHEDULERS", 2);
+    let broker = Broker::new();
+    let lab = Lab::with(db.clone(), "bench", &broker.config(), "").await;
+    assert!(lab.ctx.queue.connected().await);
+    let mut running: Vec<Child> = (0..schedulers).map(|n| scheduler(&lab, &db, &broker, n)).collect();
+    let count = i64::try_from(nodes).expect("a number");
+
+    let began = Instant::now();
+    let per_cluster = nodes / clusters;
+    let connections: Vec<Connection> = stream::iter(0..clusters)
+        .map(|c| {
+            let hosts: Vec<HostId> = (0..per_cluster).map(|n| host(1 + c * per_cluster + n)).collect();
+            cluster_at_work(broker.url().to_owned(), format!("c{c}"), hosts)
+        })
+        .buffer_unordered(8)
+        .collect()
+        .await;
+    let count = count - count % i64::try_from(clusters).expect("a number");
+    let announced = "select count(*) from workers w where host_id is not null";
+    wait("announced", &db, announced, count, Duration::from_secs(900)).await;
+    let announce_seconds = began.elapsed().as_secs_f64();
+
+    sqlx::query("select pg_stat_reset()").execute(&db).await.expect("reset");
+    let before = (schedulers_used(), postgres_used(), broker_used());
+    let began = Instant::now();
+    for c in 0..clusters {
+        let job = json!({"kind": "backup", "cluster": format!("c{c}"), "name": "b"});
+        lab.submit(spec(job), &format!("k{c}")).await;
+    }
+    lab.ctx.wake.all();
+    let over = "select count(*) from jobs where state = 'succeeded'";
+    wait("backups", &db, over, i64::try_from(clusters).expect("a number"), Duration::from_secs(1800)).await;
+    let seconds = began.elapsed().as_secs_f64();
+    let after = (schedulers_used(), postgres_used(), broker_used());
+
+    let tasks: i64 = figure(&db, "select count(*) from tasks where state = 'succeeded'").await;
+    let waits: Vec<(f64, f64, f64)> = sqlx::query_as(
+        "select percentile_cont(0.5) within group (order by s), percentile_cont(0.99) within group (order by s),
+             max(s)
+         from (select extract(epoch from started_at - created_at)::float8 as s from tasks) t",
+    )
+    .fetch_all(&db)
+    .await
+    .expect("the waits");
+    let sizes: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select c.relname::text, pg_total_relation_size(c.oid), c.reltuples::bigint from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'public' and c.relkind = 'r' order by 2 desc limit 6",
+    )
+    .fetch_all(&db)
+    .await
+    .expect("the sizes");
+    let again: i64 = figure(&db, "select coalesce(sum(epoch - 1), 0)::bigint from tasks").await;
+    let part = |before: Used, after: Used| json!({"cpu_seconds": after.cpu_seconds - before.cpu_seconds, "memory_mib": after.memory_mib.round()});
+    #[allow(clippy::cast_precision_loss)] // counts of tasks
+    let rate = tasks as f64 / seconds;
+    let result = json!({
+        "nodes": count, "clusters": clusters, "schedulers": schedulers, "tasks": tasks, "seconds": seconds,
+        "tasks_per_second": rate, "announce_seconds": announce_seconds, "placed_again": again,
+        "start_seconds": {"p50": waits[0].0, "p99": waits[0].1, "max": waits[0].2},
+        "scheduler": part(before.0, after.0), "postgres": part(before.1, after.1),
+        "rabbitmq": part(before.2, after.2),
+        "tables": sizes.iter().map(|(t, bytes, _)| json!({"table": t, "bytes": bytes})).collect::<Value>(),
+        "scans": scans(&db).await,
+        "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
+    });
+    println!("{result}");
+    if let Ok(file) = std::env::var("RINGVAULT_BENCH_OUT") {
+        std::fs::write(file, format!("{result}\n")).expect("written");
+    }
+    for child in &mut running {
+        child.kill().expect("ended");
+        child.wait().expect("ended");
+    }
+    for connection in connections {
+        connection.close(200, "done".into()).await.expect("closed");
+    }
+    lab.ctx.queue.close().await;
+}

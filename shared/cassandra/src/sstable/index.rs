@@ -1,0 +1,82 @@
+//! Index.db (BIG): every partition in token order.
+//!
+//! Layout, repeated: u16-length key; vint position in the uncompressed Data.db; vint length of the
+//! promoted index, and as many bytes. Source: `BigFormatPartitionWriter`, `RowIndexEntry`.
+//!
+//! The file is read as a stream, so an index of any size takes the memory of one key.
+
+use std::io::{self, BufRead, Read};
+
+use super::bytes::{FormatError, Result};
+
+/// One partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexEntry {
+    /// Serialised partition key.
+    pub key: Vec<u8>,
+    /// Where the partition begins in the uncompressed Data.db, in bytes.
+    pub position: u64,
+    /// Length of its promoted index, in bytes.
+    pub promoted: u64,
+}
+
+/// Reads entries one after the other; ends after the first error.
+#[derive(Debug)]
+pub struct IndexReader<R> {
+    from: R,
+    ended: bool,
+}
+
+impl<R: BufRead> IndexReader<R> {
+    /// Reads from the beginning of an Index.db.
+    pub fn new(from: R) -> Self {
+        Self { from, ended: false }
+    }
+
+    fn entry(&mut self) -> Result<Option<IndexEntry>> {
+        if self.from.fill_buf().map_err(|error| unreadable(&error))?.is_empty() {
+            return Ok(None);
+        }
+        let mut length = [0; 2];
+        self.fill(&mut length)?;
+        let mut key = vec![0; usize::from(u16::from_be_bytes(length))];
+        self.fill(&mut key)?;
+        let position = self.vint()?;
+        let promoted = self.vint()?;
+        let skipped = io::copy(&mut (&mut self.from).take(promoted), &mut io::sink())
+            .map_err(|error| unreadable(&error))?;
+        if skipped != promoted {
+            return Err(FormatError::new("it ends inside a promoted index"));
+        }
+        Ok(Some(IndexEntry { key, position, promoted }))
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.from.read_exact(buffer).map_err(|error| unreadable(&error))
+    }
+
+    fn vint(&mut self) -> Result<u64> {
+        let mut bytes = [0; 9];
+        self.fill(&mut bytes[..1])?;
+        let extra = bytes[0].leading_ones() as usize;
+        self.fill(&mut bytes[1..=extra])?;
+        super::bytes::Bytes::new(&bytes).vint()
+    }
+}
+
+impl<R: BufRead> Iterator for IndexReader<R> {
+    type Item = Result<IndexEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let entry = self.entry().transpose();
+        self.ended = !matches!(entry, Some(Ok(_)));
+        entry
+    }
+}
+
+fn unreadable(error: &io::Error) -> FormatError {
+    FormatError(format!("it cannot be read to its end: {error}"))
+}

@@ -1,0 +1,164 @@
+//! Jobs: accepted, listed, told in full.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{StageProgress, TaskView, TransitionView};
+use crate::{
+    BackupName, ClusterName, JobId, PolicyName, TaskError,
+    job::{JobKind, JobSpec, JobState, StageKind},
+    task::{Finding, PlanResult, PreflightResult, SealResult},
+};
+
+/// `202`: the job exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobAccepted {
+    /// The job.
+    pub job: JobId,
+    /// It existed already: the same `Idempotency-Key` with the same body was answered before.
+    pub existing: bool,
+    /// The backup it makes or works on, with the name it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupName>,
+}
+
+/// How a settled job ended: what the command line's exit code says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobResult {
+    /// Everything asked for was done.
+    Ok,
+    /// A backup that misses nodes.
+    Partial,
+    /// It ran to its end and found problems.
+    Problems,
+    /// It could not be done.
+    Failed,
+}
+
+/// A job in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobSummary {
+    /// Its id.
+    pub id: JobId,
+    /// What it does.
+    pub kind: JobKind,
+    /// The cluster whose workers do it.
+    pub cluster: ClusterName,
+    /// The backup it makes or works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupName>,
+    /// The policy that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+    /// Who asked for it.
+    pub requested_by: String,
+    /// Where it is in its life.
+    pub state: JobState,
+    /// The open (or last open) stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<StageKind>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When its first stage opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it was over (or failed, while it can be retried).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Until when a failed job may be retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_until: Option<DateTime<Utc>>,
+    /// A restore that has set off its truncate: it cannot be cancelled.
+    #[serde(default)]
+    pub past_no_return: bool,
+    /// How it ended; absent while it is under way and when it was cancelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<JobResult>,
+    /// The first failure of a failed job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TaskError>,
+}
+
+/// A job's full story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobDetail {
+    /// As in the list.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// What it was asked to do.
+    pub spec: JobSpec,
+    /// Its stages, in order.
+    pub stages: Vec<StageProgress>,
+    /// Its tasks, by stage and node.
+    pub tasks: Vec<TaskView>,
+    /// What happened to it, the oldest first.
+    pub transitions: Vec<TransitionView>,
+    /// What has come of it so far.
+    pub outcome: JobOutcome,
+}
+
+/// What came of a job. What does not belong to its kind is absent or empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct JobOutcome {
+    /// Backup: the seal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<SealResult>,
+    /// Restore: the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<PlanResult>,
+    /// Restore: what each node said about room and formats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightResult>,
+    /// Restore: what was brought back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored: Option<RestoreOutcome>,
+    /// Verify: objects looked at. Purge: objects deleted.
+    #[serde(default)]
+    pub objects: u64,
+    /// Verify: bytes read. Purge: bytes freed.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Verify: damaged or missing objects in all.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Verify: the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+    /// Purge: what it expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purge: Option<PurgeOutcome>,
+}
+
+/// What a restore brought back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoreOutcome {
+    /// Bytes staged on the target's nodes.
+    pub bytes_downloaded: u64,
+    /// SSTables that Cassandra took.
+    pub sstables: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows read back afterwards, as a check.
+    pub rows_read: u64,
+    /// Keyspaces, types and tables that were created.
+    pub created: Vec<String>,
+    /// What did not match afterwards, in words.
+    pub problems: Vec<String>,
+}
+
+/// What a purge took away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PurgeOutcome {
+    /// Its number in the vault.
+    pub purge: u64,
+    /// Backups it expired.
+    pub expired: Vec<BackupName>,
+    /// Dead backups whose leftovers it took.
+    pub aborted: Vec<BackupName>,
+    /// Objects condemned.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}

@@ -1,0 +1,205 @@
+//! What a job is asked to do: the body of a request, kept with the job unchanged.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::JobKind;
+use crate::{
+    BackupName, ClusterName, HostId, PolicyName,
+    cluster::RequiredCoverage,
+    policy::Retention,
+    selection::{Selection, TableName},
+};
+
+/// What a job does, by kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum JobSpec {
+    /// Takes a backup.
+    Backup(BackupSpec),
+    /// Checks a backup.
+    Verify(VerifySpec),
+    /// Brings data back.
+    Restore(RestoreSpec),
+    /// Takes expired backups away.
+    Purge(PurgeSpec),
+}
+
+impl JobSpec {
+    /// The kind of job.
+    pub const fn kind(&self) -> JobKind {
+        match self {
+            Self::Backup(_) => JobKind::Backup,
+            Self::Verify(_) => JobKind::Verify,
+            Self::Restore(_) => JobKind::Restore,
+            Self::Purge(_) => JobKind::Purge,
+        }
+    }
+
+    /// The cluster whose workers do the job: the target, for a restore.
+    pub const fn cluster(&self) -> &ClusterName {
+        match self {
+            Self::Backup(spec) => &spec.cluster,
+            Self::Verify(spec) => &spec.cluster,
+            Self::Restore(spec) => &spec.target,
+            Self::Purge(spec) => &spec.cluster,
+        }
+    }
+
+    /// The backup it makes or works on, with the cluster it belongs to.
+    pub const fn backup(&self) -> Option<(&ClusterName, &BackupName)> {
+        match self {
+            Self::Backup(BackupSpec { cluster, name: Some(name), .. }) => Some((cluster, name)),
+            Self::Verify(spec) => Some((&spec.cluster, &spec.backup)),
+            Self::Restore(spec) => Some((&spec.source, &spec.backup)),
+            Self::Backup(_) | Self::Purge(_) => None,
+        }
+    }
+}
+
+/// Whether a backup reuses what the vault holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupMode {
+    /// Uploads only content that no sealed backup names.
+    #[default]
+    Incremental,
+    /// Uploads everything, and is not reused by others.
+    Full,
+}
+
+/// A backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupSpec {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Its name; filled in with `<cluster>-<time>` when the job is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<BackupName>,
+    /// Reuse or not.
+    #[serde(default)]
+    pub mode: BackupMode,
+    /// Which tables.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Only nodes of this data center.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dc: Option<String>,
+    /// How much of the ring it must hold to succeed.
+    #[serde(default)]
+    pub coverage: RequiredCoverage,
+    /// Labels, kept with the backup.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Uploads at once over the cluster; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel_nodes: Option<u32>,
+    /// Bytes a second each node may upload; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<u64>,
+    /// The policy that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+}
+
+/// How deep a verify looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum VerifyLevel {
+    /// Seal, manifests, and that every object is there with its size.
+    #[default]
+    Presence,
+    /// Also every byte against its hash.
+    Digest,
+}
+
+/// A verify.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySpec {
+    /// The backup's cluster; its workers do the work.
+    pub cluster: ClusterName,
+    /// The backup.
+    pub backup: BackupName,
+    /// How deep.
+    #[serde(default)]
+    pub level: VerifyLevel,
+    /// The policy that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+}
+
+/// How data gets back into a node.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RestoreMethod {
+    /// The planner chooses.
+    #[default]
+    Auto,
+    /// Same tokens: each node takes its own files back.
+    Copy,
+    /// Any ring: whole SSTables that meet a node's ranges, then cleanup.
+    Import,
+}
+
+/// A restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreSpec {
+    /// The cluster the backup is of.
+    pub source: ClusterName,
+    /// The backup.
+    pub backup: BackupName,
+    /// The cluster it goes to.
+    pub target: ClusterName,
+    /// Which tables; system keyspaces only when named.
+    #[serde(default)]
+    pub selection: Selection,
+    /// How.
+    #[serde(default)]
+    pub method: RestoreMethod,
+    /// Empty the target tables first. The point of no return.
+    #[serde(default)]
+    pub truncate: bool,
+    /// The target cluster's name again, given by whoever asks for a truncate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<ClusterName>,
+    /// Create nothing: the schema must be there.
+    #[serde(default)]
+    pub skip_schema: bool,
+    /// Also `system_auth`, last.
+    #[serde(default)]
+    pub with_auth: bool,
+    /// Plan and check only; change nothing.
+    #[serde(default)]
+    pub plan_only: bool,
+    /// Bytes a second each node may download; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<u64>,
+    /// Tables under other names. Reserved: refused until renames can be done.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rename: BTreeMap<TableName, TableName>,
+    /// Only these nodes of the backup. Reserved: refused until single nodes can be restored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<HostId>,
+}
+
+/// A purge: by name, by retention, or just the leftovers of dead backups.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PurgeSpec {
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Exactly these backups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backups: Vec<BackupName>,
+    /// What this retention expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// The policy that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+}

@@ -1,0 +1,158 @@
+//! The stages of each kind of job, in order.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::JobSpec;
+
+/// The four kinds of job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Takes a backup.
+    Backup,
+    /// Checks a backup.
+    Verify,
+    /// Brings data back.
+    Restore,
+    /// Takes expired backups away.
+    Purge,
+}
+
+impl JobKind {
+    /// The word used in tables, JSON, metrics and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Verify => "verify",
+            Self::Restore => "restore",
+            Self::Purge => "purge",
+        }
+    }
+}
+
+/// A stage of a job, which is also the kind of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StageKind {
+    /// Backup: `start.json`, flush and snapshot on every node.
+    Snapshot,
+    /// Backup: every component by content, then the node's manifest; the snapshot is let go.
+    Upload,
+    /// Backup: coverage judged, index written, `backup.json` created.
+    Seal,
+    /// Backup: snapshots still lying about are cleared. After a cancel of a restore: what it staged.
+    Release,
+    /// Verify: a shard of the objects.
+    Check,
+    /// Verify and purge: what was found or done is written to the vault.
+    Report,
+    /// Restore: methods and selection decided, written to the vault.
+    Plan,
+    /// Restore: room, formats and rights on each node.
+    Preflight,
+    /// Restore: objects to the node, checked by hash.
+    Download,
+    /// Restore: keyspaces, types and tables that are missing.
+    Schema,
+    /// Restore: the point of no return.
+    Truncate,
+    /// Restore: handed to Cassandra.
+    Apply,
+    /// Restore: cleanup, views, indexes.
+    Settle,
+    /// Restore: what was loaded is readable and as much as was sent.
+    Validate,
+    /// Purge: intent, wait, condemned keys.
+    Mark,
+    /// Purge: a shard of the condemned keys is deleted.
+    Sweep,
+}
+
+impl StageKind {
+    /// Every stage.
+    pub const ALL: [Self; 16] = [
+        Self::Snapshot,
+        Self::Upload,
+        Self::Seal,
+        Self::Release,
+        Self::Check,
+        Self::Report,
+        Self::Plan,
+        Self::Preflight,
+        Self::Download,
+        Self::Schema,
+        Self::Truncate,
+        Self::Apply,
+        Self::Settle,
+        Self::Validate,
+        Self::Mark,
+        Self::Sweep,
+    ];
+
+    /// The word used in tables, JSON, metrics and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::Upload => "upload",
+            Self::Seal => "seal",
+            Self::Release => "release",
+            Self::Check => "check",
+            Self::Report => "report",
+            Self::Plan => "plan",
+            Self::Preflight => "preflight",
+            Self::Download => "download",
+            Self::Schema => "schema",
+            Self::Truncate => "truncate",
+            Self::Apply => "apply",
+            Self::Settle => "settle",
+            Self::Validate => "validate",
+            Self::Mark => "mark",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// Short tasks have slots kept for them, so that a snapshot never waits behind a long upload.
+    pub const fn is_short(self) -> bool {
+        matches!(
+            self,
+            Self::Snapshot | Self::Release | Self::Plan | Self::Preflight | Self::Schema | Self::Truncate
+        )
+    }
+}
+
+impl std::str::FromStr for StageKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        serde_json::from_value(text.into()).map_err(|_| format!("unknown stage {text:?}"))
+    }
+}
+
+impl std::str::FromStr for JobKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        serde_json::from_value(text.into()).map_err(|_| format!("unknown job kind {text:?}"))
+    }
+}
+
+/// The stages a job of this specification goes through.
+pub fn stages_of(spec: &JobSpec) -> Vec<StageKind> {
+    use StageKind::{
+        Apply, Check, Download, Mark, Plan, Preflight, Release, Report, Schema, Seal, Settle, Snapshot,
+        Sweep, Truncate, Upload, Validate,
+    };
+    match spec {
+        JobSpec::Backup(_) => vec![Snapshot, Upload, Seal, Release],
+        JobSpec::Verify(_) => vec![Check, Report],
+        JobSpec::Restore(spec) if spec.plan_only => vec![Plan, Preflight],
+        JobSpec::Restore(spec) => {
+            let mut stages = vec![Plan, Preflight, Download, Schema];
+            if spec.truncate {
+                stages.push(Truncate);
+            }
+            stages.extend([Apply, Settle, Validate]);
+            stages
+        }
+        JobSpec::Purge(_) => vec![Mark, Sweep, Report],
+    }
+}

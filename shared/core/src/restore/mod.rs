@@ -1,0 +1,21 @@
+//! The restore planner: which method, and which SSTables of the backup each target node fetches.
+//! Pure over the two topologies and the facts that manifests hold.
+
+mod method;
+mod ring;
+mod share;
+
+pub use method::{Method, MethodChoice, NoMethod, choose_method};
+pub use ring::ring_changes;
+pub use share::{Owners, Share, SstableFacts};
+
+use crate::selection::{Selection, is_node_local_keyspace, is_system_keyspace};
+
+/// Whether a restore with this selection brings `keyspace.table` back online. System keyspaces
+/// only when named (or `system_auth` by `with_auth`), node-local ones never.
+pub fn is_restored_online(selection: &Selection, with_auth: bool, keyspace: &str, table: &str) -> bool {
+    if is_node_local_keyspace(keyspace) || !selection.holds(keyspace, table) {
+        return keyspace == "system_auth" && with_auth;
+    }
+    !is_system_keyspace(keyspace) || !selection.names_nothing() || (keyspace == "system_auth" && with_auth)
+}

@@ -1,0 +1,116 @@
+//! From a worker, about being alive (queue `ringvault.heartbeats`, bounded in age and length: only
+//! the newest of these matter).
+
+use std::collections::BTreeSet;
+
+use ringvault_core::{
+    ClusterName, HostId, TaskId, WorkerId,
+    cluster::{Token, Topology},
+    task::Progress,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+super::message_family! {
+    /// A sign of life (exchange `ringvault.reports`, routing key `heartbeat`).
+    Beat {
+        /// On it, and how far.
+        Heartbeat(TaskHeartbeat) = "task.heartbeat";
+        /// Who the worker is and what its node is like.
+        Hello(NodeHello) = "node.hello";
+        /// The worker is leaving.
+        Goodbye(NodeGoodbye) = "node.goodbye";
+    }
+}
+
+/// The worker is on the task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskHeartbeat {
+    /// The task.
+    pub task: TaskId,
+    /// The epoch it was granted under.
+    pub epoch: u32,
+    /// Who.
+    pub worker: WorkerId,
+    /// Which run of the worker's process.
+    pub incarnation: Uuid,
+    /// How far.
+    #[serde(default)]
+    pub progress: Progress,
+}
+
+/// A worker and its node, sent at start, when something changes, and each minute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeHello {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which run of the worker's process: a UUID of version 7, so that a later one is greater.
+    pub incarnation: Uuid,
+    /// The cluster the worker was told it belongs to.
+    pub cluster: ClusterName,
+    /// Its node, if it has one yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_id: Option<HostId>,
+    /// The node's data center; empty without a node.
+    #[serde(default)]
+    pub dc: String,
+    /// The node's rack; empty without a node.
+    #[serde(default)]
+    pub rack: String,
+    /// Tokens the node owns, ascending.
+    #[serde(default)]
+    pub tokens: Vec<Token>,
+    /// Address the ring knows the node by, without a port.
+    #[serde(default)]
+    pub address: String,
+    /// Such as `5.0.6`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cassandra_version: Option<String>,
+    /// The partitioner's class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioner: Option<String>,
+    /// Cassandra's own id of the schema it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_version: Option<String>,
+    /// Data directories on the node.
+    #[serde(default)]
+    pub data_dirs: Vec<String>,
+    /// Room where the worker stages what it downloads.
+    pub disk: DiskSpace,
+    /// What the worker may do beyond its own node, such as `vault-delete`.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
+    /// Tasks at once in all.
+    pub slots: u32,
+    /// Of these, slots kept for short tasks.
+    pub short_slots: u32,
+    /// The worker program's version.
+    pub version: String,
+    /// The ring and keyspaces as this node sees them; absent while it cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topology: Option<Topology>,
+    /// What keeps the worker from working, in words, such as Cassandra being down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Bytes of a file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DiskSpace {
+    /// In all.
+    pub total: u64,
+    /// Free for the worker's user.
+    pub free: u64,
+}
+
+/// The worker is leaving in good order: what it ran has been stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeGoodbye {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which run of the worker's process.
+    pub incarnation: Uuid,
+    /// The cluster.
+    pub cluster: ClusterName,
+}

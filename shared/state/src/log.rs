@@ -1,0 +1,191 @@
+//! The transition log: every event a state machine took, with all it was decided on, so that
+//! replaying the log from its first line gives the present state.
+
+use chrono::{DateTime, Utc};
+use ringvault_core::{
+    JobId, TaskId,
+    job::{Job, JobEvent, JobState},
+    task::{RetryRules, Task, TaskEvent, TaskState},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+
+use crate::{
+    StateResult,
+    word::{self, Row},
+};
+
+/// What a task's transition is decided on besides the task and the event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TaskInputs {
+    /// How patient the scheduler was.
+    pub rules: RetryRules,
+    /// The random part of a backoff.
+    pub jitter: f64,
+}
+
+struct Line<'a> {
+    job: JobId,
+    task: Option<TaskId>,
+    event: Option<Value>,
+    from: Option<&'a str>,
+    to: &'a str,
+    inputs: Value,
+    at: DateTime<Utc>,
+    actor: &'a str,
+}
+
+async fn write(conn: &mut PgConnection, line: Line<'_>) -> StateResult<()> {
+    sqlx::query!(
+        "insert into transitions (job, task, event, from_state, to_state, inputs, at, actor)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        line.job.0,
+        line.task.map(|task| task.0),
+        line.event,
+        line.from,
+        line.to,
+        line.inputs,
+        line.at,
+        line.actor,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A new job's first line.
+pub async fn job_created(
+    conn: &mut PgConnection,
+    id: JobId,
+    job: &Job,
+    at: DateTime<Utc>,
+    actor: &str,
+) -> StateResult<()> {
+    let inputs = json!({ "first": word::json("a job", job)? });
+    let to = job.state.as_str();
+    write(conn, Line { job: id, task: None, event: None, from: None, to, inputs, at, actor }).await
+}
+
+/// An event that changed a job.
+pub async fn job_event(
+    conn: &mut PgConnection,
+    id: JobId,
+    event: &JobEvent,
+    (from, to): (JobState, JobState),
+    at: DateTime<Utc>,
+    actor: &str,
+) -> StateResult<()> {
+    let line = Line {
+        job: id,
+        task: None,
+        event: Some(word::json("a job's event", event)?),
+        from: Some(from.as_str()),
+        to: to.as_str(),
+        inputs: json!({}),
+        at,
+        actor,
+    };
+    write(conn, line).await
+}
+
+/// A new task's first line.
+pub async fn task_created(
+    conn: &mut PgConnection,
+    job: JobId,
+    id: TaskId,
+    task: &Task,
+    at: DateTime<Utc>,
+    actor: &str,
+) -> StateResult<()> {
+    let inputs = json!({ "first": word::json("a task", task)? });
+    let to = task.state.as_str();
+    write(conn, Line { job, task: Some(id), event: None, from: None, to, inputs, at, actor }).await
+}
+
+/// An event that changed a task.
+pub async fn task_event(
+    conn: &mut PgConnection,
+    (job, id): (JobId, TaskId),
+    event: &TaskEvent,
+    (from, to): (TaskState, TaskState),
+    inputs: &TaskInputs,
+    at: DateTime<Utc>,
+    actor: &str,
+) -> StateResult<()> {
+    let line = Line {
+        job,
+        task: Some(id),
+        event: Some(word::json("a task's event", event)?),
+        from: Some(from.as_str()),
+        to: to.as_str(),
+        inputs: word::json("a task's rules", inputs)?,
+        at,
+        actor,
+    };
+    write(conn, line).await
+}
+
+/// A line of the log, as read back.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its place in the order of events.
+    pub id: i64,
+    /// The task; `None` for an event of the job itself.
+    pub task: Option<TaskId>,
+    /// The event's JSON; `None` for the first line.
+    pub event: Option<Value>,
+    /// The state before.
+    pub from: Option<String>,
+    /// The state after.
+    pub to: String,
+    /// What else it was decided on.
+    pub inputs: Value,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who or what caused it.
+    pub actor: String,
+}
+
+/// The log of a job and its tasks after the line `after` (0: from the first), in order.
+pub async fn of_job(conn: &mut PgConnection, job: JobId, after: i64, limit: i64) -> StateResult<Vec<Entry>> {
+    let rows = sqlx::query!(
+        "select id, task, event, from_state, to_state, inputs, at, actor
+         from transitions where job = $1 and id > $2 order by id limit $3",
+        job.0,
+        after,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Entry {
+            id: row.id,
+            task: row.task.map(TaskId),
+            event: row.event,
+            from: row.from_state,
+            to: row.to_state,
+            inputs: row.inputs,
+            at: row.at,
+            actor: row.actor,
+        })
+        .collect())
+}
+
+impl Entry {
+    /// The state of the job that the first line began with.
+    pub fn first_job(&self) -> StateResult<Job> {
+        self.input("first")
+    }
+
+    /// The state of the task that its first line began with.
+    pub fn first_task(&self) -> StateResult<Task> {
+        self.input("first")
+    }
+
+    fn input<T: serde::de::DeserializeOwned>(&self, field: &str) -> StateResult<T> {
+        let value = self.inputs.get(field).cloned().unwrap_or_default();
+        Row::new("transition", &self.id).json(field, value)
+    }
+}

@@ -1,0 +1,238 @@
+//! Workers: who is there, beside which node, with which room.
+
+use chrono::Duration;
+use ringvault_core::{ClusterName, HostId, WorkerId};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{
+    StateResult,
+    tasks::due::{self, Load},
+    word::{self, Row},
+};
+
+/// What a worker says of itself.
+#[derive(Debug, Clone)]
+pub struct Announcement {
+    /// Who.
+    pub id: WorkerId,
+    /// Which run of its process; a later run has a greater one.
+    pub incarnation: Uuid,
+    /// The cluster it was told it belongs to.
+    pub cluster: ClusterName,
+    /// Its node.
+    pub host_id: Option<HostId>,
+    /// What it may do beyond its node.
+    pub capabilities: Vec<String>,
+    /// Tasks at once.
+    pub slots: u32,
+    /// Of these, kept for short ones.
+    pub short_slots: u32,
+    /// Bytes in all where it stages.
+    pub disk_total: u64,
+    /// Bytes free there.
+    pub disk_free: u64,
+    /// Its program's version.
+    pub version: String,
+    /// What keeps it from working.
+    pub problem: Option<String>,
+    /// Digest of the ring as its node sees it; `None` while it cannot be asked.
+    pub sees: Option<Vec<u8>>,
+    /// Why it is refused; `None`: it is welcome.
+    pub refused: Option<String>,
+}
+
+/// What an announcement was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Of an earlier run of the worker than one heard of just now; nothing was kept.
+    Stale,
+    /// Of a worker that was not known, or of the run that is known.
+    Kept,
+    /// Of a later run: what the former one had in hand is lost.
+    NewRun,
+}
+
+/// Keeps an announcement. A worker that cannot ask its node just now keeps the node that it had. One
+/// of an earlier run is believed after half a minute of silence, so that
+/// a clock that was set back keeps no worker away.
+pub async fn announce(conn: &mut PgConnection, worker: &Announcement) -> StateResult<Heard> {
+    let known = sqlx::query!(
+        r#"select incarnation, last_seen > now() - interval '30 seconds' as "fresh!"
+         from workers where id = $1 for update"#,
+        worker.id.0
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let heard = match known {
+        Some(known) if known.incarnation > worker.incarnation && known.fresh => {
+            return Ok(Heard::Stale);
+        }
+        Some(known) if known.incarnation != worker.incarnation => Heard::NewRun,
+        _ => Heard::Kept,
+    };
+    sqlx::query!(
+        "insert into workers (id, cluster, host_id, incarnation, state, reason, problem, capabilities,
+             slots, short_slots, disk_total, disk_free, version, sees)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         on conflict (id) do update set cluster = $2,
+             host_id = coalesce($3, case when workers.cluster = $2 then workers.host_id end),
+             incarnation = $4, state = $5,
+             reason = $6, problem = $7, capabilities = $8, slots = $9, short_slots = $10,
+             disk_total = $11, disk_free = $12, version = $13, sees = $14,
+             last_seen = now()",
+        worker.id.0,
+        worker.cluster.as_str(),
+        worker.host_id.map(|host| host.0),
+        worker.incarnation,
+        if worker.refused.is_some() { "refused" } else { "live" },
+        worker.refused,
+        worker.problem,
+        &worker.capabilities,
+        word::int("slots", worker.slots)?,
+        word::int("short_slots", worker.short_slots)?,
+        word::big(worker.disk_total),
+        word::big(worker.disk_free),
+        worker.version,
+        worker.sees,
+    )
+    .execute(conn)
+    .await?;
+    Ok(heard)
+}
+
+/// What only the worker beside a node knows of it.
+pub async fn describe_node(
+    conn: &mut PgConnection,
+    (cluster, host): (&ClusterName, HostId),
+    (cassandra_version, partitioner, schema_version): (Option<&str>, Option<&str>, Option<&str>),
+    data_dirs: &[String],
+) -> StateResult<()> {
+    let data_dirs: Value = data_dirs.iter().cloned().map(Value::String).collect();
+    sqlx::query!(
+        "update nodes set cassandra_version = $3, partitioner = $4, schema_version = $5,
+             data_dirs = $6, last_seen = now()
+         where cluster = $1 and host_id = $2",
+        cluster.as_str(),
+        host.0,
+        cassandra_version,
+        partitioner,
+        schema_version,
+        data_dirs,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A heartbeat of one of its tasks was heard: it is there.
+pub async fn seen(conn: &mut PgConnection, id: WorkerId, incarnation: Uuid) -> StateResult<()> {
+    sqlx::query!(
+        "update workers set last_seen = now()
+         where id = $1 and incarnation = $2 and last_seen < now() - interval '10 seconds'",
+        id.0,
+        incarnation
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// It says it is leaving.
+pub async fn leave(conn: &mut PgConnection, id: WorkerId, incarnation: Uuid) -> StateResult<()> {
+    sqlx::query!(
+        "update workers set state = 'gone', last_seen = now()
+         where id = $1 and incarnation <= $2 and state = 'live'",
+        id.0,
+        incarnation
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A worker that may be given tasks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveWorker {
+    /// Who.
+    pub id: WorkerId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its node.
+    pub host_id: Option<HostId>,
+    /// What it may do beyond its node.
+    pub capabilities: Vec<String>,
+    /// Tasks at once.
+    pub slots: u32,
+    /// Of these, kept for short ones.
+    pub short_slots: u32,
+    /// Whether it says that something keeps it from working.
+    pub troubled: bool,
+    /// What it has.
+    pub load: Load,
+}
+
+/// Workers of these clusters heard of within `silence`, with what they have, most recently heard of
+/// first.
+pub async fn live(
+    conn: &mut PgConnection,
+    clusters: &[ClusterName],
+    silence: Duration,
+    max_attempts: u32,
+) -> StateResult<Vec<LiveWorker>> {
+    let clusters: Vec<String> = clusters.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        r#"select id, cluster, host_id, capabilities, slots, short_slots, problem is not null as "troubled!"
+         from workers
+         where state = 'live' and cluster = any($2) and last_seen > now() - make_interval(secs => $1)
+         order by last_seen desc, id"#,
+        silence.as_seconds_f64(),
+        &clusters,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let ids: Vec<WorkerId> = rows.iter().map(|raw| WorkerId(raw.id)).collect();
+    let mut loads = due::loads_of(conn, &ids, max_attempts).await?;
+    Ok(word::readable(rows.into_iter().map(|raw| {
+        let row = Row::new("worker", &raw.id);
+        let id = WorkerId(raw.id);
+        Ok(LiveWorker {
+            id,
+            cluster: row.word("cluster", &raw.cluster)?,
+            host_id: raw.host_id.map(HostId),
+            slots: row.count("slots", raw.slots)?,
+            short_slots: row.count("short_slots", raw.short_slots)?,
+            troubled: raw.troubled,
+            load: loads.remove(&id).unwrap_or_default(),
+            capabilities: raw.capabilities,
+        })
+    })))
+}
+
+/// How many workers of a cluster were heard of within `silence`.
+pub async fn count_live(
+    conn: &mut PgConnection,
+    cluster: &ClusterName,
+    silence: Duration,
+) -> StateResult<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*)::integer as "count!" from workers
+         where cluster = $1 and state = 'live' and last_seen > now() - make_interval(secs => $2)"#,
+        cluster.as_str(),
+        silence.as_seconds_f64(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Row::new("cluster", cluster).count("live workers", count)
+}
+
+/// Locks these workers' rows in the order of their ids, so that their slots are counted and taken by
+/// one scheduler at a time, and no two wait for each other.
+pub async fn lock(conn: &mut PgConnection, ids: &[WorkerId]) -> StateResult<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    sqlx::query!("select id from workers where id = any($1) order by id for no key update", &ids)
+        .fetch_all(conn)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Makes one request and stages the files it brings.
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use tokio::task::spawn_blocking;
+
+use super::{
+    DownloadConfig, DownloadError, Downloaded, WantedFile,
+    plan::Fetch,
+    staged::{StagedFile, damaged, is_staged},
+};
+use crate::{
+    disk,
+    store::{StoreError, StoreErrorKind},
+    transfer::TransferContext,
+};
+
+/// Tells the small files of a batch that are staged already from those that are missing. Objects of
+/// their own are looked at later, each when its turn comes, because hashing them takes long.
+pub(super) async fn keep_staged(
+    context: &TransferContext,
+    batch: Vec<WantedFile>,
+) -> Result<(Downloaded, Vec<WantedFile>), DownloadError> {
+    let (kept, missing): (Vec<_>, Vec<_>) = spawn_blocking(move || {
+        batch.into_iter().partition(|file| file.place.pack.is_some() && is_staged(file))
+    })
+    .await?;
+    let mut sum = Downloaded::default();
+    for file in kept {
+        sum += keep(context, file.size);
+    }
+    Ok((sum, missing))
+}
+
+fn keep(context: &TransferContext, size: u64) -> Downloaded {
+    context.progress.file_reused(size);
+    Downloaded { files: 1, bytes: size, bytes_kept: size }
+}
+
+/// Brings the files of one fetch.
+pub(super) async fn run(
+    context: &TransferContext,
+    config: DownloadConfig,
+    fetch: Fetch,
+) -> Result<Downloaded, DownloadError> {
+    let Fetch { files, kept } = fetch;
+    let mut done = kept;
+    if let [file] = files.as_slice()
+        && file.place.pack.is_none()
+    {
+        let (size, file) = (file.size, file.clone());
+        if spawn_blocking(move || is_staged(&file)).await? {
+            return Ok(keep(context, size));
+        }
+    }
+    let Some(first) = files.first() else { return Ok(done) };
+    context.progress.set_current(first.origin.to_string());
+    let needed = files.iter().map(|file| file.size).sum::<u64>().saturating_add(config.disk_reserve);
+    disk::require(first.to.as_path(), needed)?;
+    let mut request = Request::open(context, &files).await?;
+    for file in files {
+        let size = request.stage(file).await?;
+        done += Downloaded { files: 1, bytes: size, bytes_kept: 0 };
+    }
+    Ok(done)
+}
+
+/// A body of the store that is cut into files.
+struct Request<'a> {
+    context: &'a TransferContext,
+    pieces: crate::store::ByteStream,
+    /// The rest of the piece under way.
+    piece: Bytes,
+    /// Where in the object its first byte lies.
+    position: u64,
+}
+
+impl<'a> Request<'a> {
+    /// Asks for all of `files`, which lie in one object in order.
+    async fn open(context: &'a TransferContext, files: &[WantedFile]) -> Result<Self, DownloadError> {
+        let (Some(first), Some(last)) = (files.first(), files.last()) else {
+            unreachable!("a request is made for at least one file")
+        };
+        let start = first.place.offset();
+        let range = first.place.pack.map(|_| start..last.place.offset() + last.size);
+        if range.as_ref().is_some_and(std::ops::Range::is_empty) {
+            let pieces = Box::pin(futures::stream::empty());
+            return Ok(Self { context, pieces, piece: Bytes::new(), position: start });
+        }
+        let opened = context.store.get_stream(&first.place.key, range).await;
+        context.progress.object_moved();
+        let pieces = opened.map_err(|cause| store_error(first, cause))?;
+        Ok(Self { context, pieces, piece: Bytes::new(), position: start })
+    }
+
+    /// Stages the next file of the body; returns its size.
+    async fn stage(&mut self, wanted: WantedFile) -> Result<u64, DownloadError> {
+        let mut skip = wanted.place.offset().saturating_sub(self.position);
+        let mut staged = StagedFile::new(wanted);
+        while skip > 0 && self.fill(staged.wanted()).await? {
+            skip -= self.take(skip).len() as u64;
+        }
+        while staged.missing() > 0 && self.fill(staged.wanted()).await? {
+            let piece = self.take(staged.missing());
+            staged.push(&piece).await?;
+            self.context.progress.advance(piece.len() as u64);
+        }
+        let size = staged.finish().await?;
+        self.context.progress.file_done();
+        Ok(size)
+    }
+
+    /// Sees to it that a piece is at hand; `false` at the body's end.
+    async fn fill(&mut self, wanted: &WantedFile) -> Result<bool, DownloadError> {
+        while self.piece.is_empty() {
+            match self.pieces.try_next().await {
+                Ok(Some(piece)) => {
+                    self.context.throttle.take(piece.len() as u64).await;
+                    self.context.progress.moved(piece.len() as u64);
+                    self.piece = piece;
+                }
+                Ok(None) => return Ok(false),
+                Err(cause) => return Err(store_error(wanted, cause)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes up to `max` bytes of the piece at hand.
+    fn take(&mut self, max: u64) -> Bytes {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(self.piece.len());
+        self.position += max as u64;
+        self.piece.split_to(max)
+    }
+}
+
+fn store_error(wanted: &WantedFile, cause: StoreError) -> DownloadError {
+    let origin = Box::new(wanted.origin.clone());
+    match cause.kind {
+        StoreErrorKind::NotFound => DownloadError::Missing { origin, key: wanted.place.key.clone() },
+        StoreErrorKind::Integrity => damaged(wanted, cause.to_string()),
+        _ => DownloadError::Store { origin, cause },
+    }
+}

@@ -1,0 +1,187 @@
+//! One staged file: written under a temporary name, checked, renamed; content, name and the folders made
+//! for it are on disk before it counts.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use ringvault_fault::around;
+use tokio::task::spawn_blocking;
+
+use super::{DownloadError, WantedFile};
+use crate::{
+    disk::{self, DiskFull},
+    hash::{ContentHasher, Digest},
+};
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 1 << 20;
+
+/// Whether the file is staged already, with the right content. Blocks on the disk.
+pub(super) fn is_staged(file: &WantedFile) -> bool {
+    let path = file.to.as_path();
+    let same_size = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == file.size);
+    same_size && hash_of(path).is_ok_and(|found| found == file.blake3)
+}
+
+fn hash_of(path: &Path) -> std::io::Result<Digest> {
+    let mut file = open(OpenOptions::new().read(true), path)?;
+    let mut hasher = ContentHasher::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.digest()),
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+}
+
+fn open(options: &mut OpenOptions, path: &Path) -> std::io::Result<File> {
+    let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    options.custom_flags(no_follow).open(path)
+}
+
+/// A file being staged.
+pub(super) struct StagedFile {
+    wanted: WantedFile,
+    buffer: Vec<u8>,
+    taken: u64,
+    written: Written,
+}
+
+/// What is on disk of it.
+struct Written {
+    temporary: PathBuf,
+    file: Option<File>,
+    hasher: ContentHasher,
+}
+
+impl StagedFile {
+    /// Begins a file; nothing is on disk yet.
+    pub(super) fn new(wanted: WantedFile) -> Self {
+        let path = wanted.to.as_path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // Of fixed length, as the name itself may be as long as names can be; and the same at the next
+        // attempt, which so leaves no heap of unfinished files.
+        let short = Digest::of(name.as_bytes()).to_string();
+        let temporary = path.with_file_name(format!(".{}.part", &short[..32]));
+        let written = Written { temporary, file: None, hasher: ContentHasher::new() };
+        Self { wanted, buffer: Vec::new(), taken: 0, written }
+    }
+
+    /// How many bytes are still to come.
+    pub(super) const fn missing(&self) -> u64 {
+        self.wanted.size - self.taken
+    }
+
+    /// The file it will be.
+    pub(super) const fn wanted(&self) -> &WantedFile {
+        &self.wanted
+    }
+
+    /// Takes the next bytes of the content, no more than are [missing](Self::missing).
+    pub(super) async fn push(&mut self, piece: &[u8]) -> Result<(), DownloadError> {
+        self.taken += piece.len() as u64;
+        self.buffer.extend_from_slice(piece);
+        if self.buffer.len() >= BUFFER { self.write().await } else { Ok(()) }
+    }
+
+    async fn write(&mut self) -> Result<(), DownloadError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let path = self.wanted.to.clone();
+        let written = std::mem::replace(
+            &mut self.written,
+            Written { temporary: PathBuf::new(), file: None, hasher: ContentHasher::new() },
+        );
+        let size = self.wanted.size;
+        let result = spawn_blocking(move || {
+            let mut written = written;
+            written
+                .write(&buffer)
+                .map(|()| (written, buffer))
+                .map_err(|cause| stage_error(path.as_path(), size, cause))
+        });
+        let buffer;
+        (self.written, buffer) = result.await??;
+        self.buffer = buffer;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Checks the content and gives the file its name; on disk when it returns.
+    pub(super) async fn finish(mut self) -> Result<u64, DownloadError> {
+        if self.missing() > 0 {
+            let what = format!("it has {} of {} bytes", self.taken, self.wanted.size);
+            return Err(damaged(&self.wanted, what));
+        }
+        self.write().await?;
+        let Self { wanted, written, .. } = self;
+        let found = written.hasher.digest();
+        if found != wanted.blake3 {
+            std::fs::remove_file(&written.temporary).ok();
+            return Err(damaged(&wanted, format!("its BLAKE3 is {found} and should be {}", wanted.blake3)));
+        }
+        let size = wanted.size;
+        let named = spawn_blocking(move || {
+            let path = wanted.to.as_path();
+            written.name(path).map_err(|cause| stage_error(path, wanted.size, cause))
+        });
+        named.await??;
+        Ok(size)
+    }
+}
+
+impl Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if self.file.is_none() {
+            if let Some(folder) = self.temporary.parent() {
+                create_folders(folder)?;
+            }
+            let mut options = OpenOptions::new();
+            self.file = Some(open(options.write(true).create(true).truncate(true), &self.temporary)?);
+        }
+        if let Some(file) = &mut self.file {
+            file.write_all(bytes)?;
+            self.hasher.update(bytes);
+        }
+        Ok(())
+    }
+
+    fn name(self, path: &Path) -> std::io::Result<()> {
+        if let Some(file) = self.file {
+            file.sync_data()?;
+        }
+        around!("stage.rename").run_blocking(|| {
+            std::fs::rename(&self.temporary, path)?;
+            path.parent().map_or(Ok(()), sync_folder)
+        })
+    }
+}
+
+/// Makes a folder with its parents; the names of those that were made are on disk when it returns.
+fn create_folders(folder: &Path) -> std::io::Result<()> {
+    let there = folder.ancestors().position(Path::is_dir).unwrap_or_default();
+    std::fs::create_dir_all(folder)?;
+    folder.ancestors().skip(1).take(there).try_for_each(sync_folder)
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// The content is not what the manifest says.
+pub(super) fn damaged(wanted: &WantedFile, what: String) -> DownloadError {
+    DownloadError::Damaged { origin: Box::new(wanted.origin.clone()), key: wanted.place.key.clone(), what }
+}
+
+fn stage_error(path: &Path, needed: u64, cause: std::io::Error) -> DownloadError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if matches!(cause.kind(), StorageFull | QuotaExceeded) {
+        let free = disk::space(path).map_or(0, |space| space.free);
+        return DiskFull { path: path.to_owned(), needed, free }.into();
+    }
+    DownloadError::Stage { path: path.to_owned(), cause }
+}

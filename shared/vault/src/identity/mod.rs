@@ -1,0 +1,211 @@
+//! A vault's identity: that there is one, whose it is, and which ring each cluster in it is.
+
+mod binding;
+mod probe;
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use ringvault_core::{BackupName, ClusterName};
+use ringvault_fault::around;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    config::VaultConfig,
+    error::{VaultError, VaultResult},
+    layout,
+    record::{self, FORMAT_VERSION},
+    store::Store,
+};
+pub use binding::{ClusterRecord, RingIdentity};
+pub use probe::Probe;
+
+/// `vault.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultRecord {
+    /// Version of the vault's format.
+    pub version: u32,
+    /// The vault's id, for ever.
+    pub vault_id: Uuid,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// The deployment that made it.
+    pub created_by: String,
+    /// Keys that objects are encrypted with; none so far.
+    #[serde(default)]
+    pub key_ids: Vec<String>,
+}
+
+/// `owner.json`: the one deployment that writes here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerRecord {
+    /// Version of the vault's format.
+    pub version: u32,
+    /// The deployment.
+    pub deployment: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// A vault that is there and can be read by this release. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    store: Store,
+    url: Arc<str>,
+    deployment: Arc<str>,
+    record: Arc<VaultRecord>,
+    scratch: Arc<Path>,
+}
+
+impl Vault {
+    /// Makes a vault where none is, owned by `deployment`.
+    ///
+    /// Refuses a store that does not do what the vault rests on, having tried it. Two at the same
+    /// time: one makes it, the other is told that it exists.
+    pub async fn init(config: &VaultConfig, deployment: &str) -> VaultResult<Self> {
+        let store = Store::open(config).await?;
+        store.prepare().await?;
+        let record = VaultRecord {
+            version: FORMAT_VERSION,
+            vault_id: Uuid::new_v4(),
+            created_at: Utc::now(),
+            created_by: deployment.to_owned(),
+            key_ids: Vec::new(),
+        };
+        let mut there = record::read::<VaultRecord>(&store, layout::VAULT).await?;
+        if there.is_none() {
+            if let Some(failed) = probe::run(&store).await.into_iter().find(|p| !p.ok) {
+                return Err(probe::refusal(config, failed));
+            }
+            around!("vault.init").run(record::create(&store, layout::VAULT, &record)).await?;
+            there = record::read(&store, layout::VAULT).await?;
+        }
+        let record = there.ok_or_else(|| not_initialised(config))?;
+        let owner =
+            OwnerRecord { version: FORMAT_VERSION, deployment: deployment.to_owned(), since: Utc::now() };
+        // An init of the same deployment that was cut short is brought to its end.
+        let ours = record.created_by == deployment;
+        if ours && around!("vault.owner").run(record::create(&store, layout::OWNER, &owner)).await? {
+            return Ok(Self::new(store, config, deployment, record));
+        }
+        Err(VaultError::AlreadyInitialised {
+            url: config.url.to_string(),
+            vault_id: record.vault_id.to_string(),
+        })
+    }
+
+    /// Opens the vault that is there, to read. Whoever writes asks [`Self::check_owner`] too.
+    pub async fn open(config: &VaultConfig) -> VaultResult<Self> {
+        let store = Store::open(config).await?;
+        let record = record::read(&store, layout::VAULT).await?;
+        let record = record.ok_or_else(|| not_initialised(config))?;
+        Ok(Self::new(store, config, config.deployment(), record))
+    }
+
+    /// Tries every operation that a vault needs, against the store that `config` describes. What
+    /// may not be done with these credentials is told, not fatal. Leaves nothing behind.
+    pub async fn check(config: &VaultConfig) -> VaultResult<Vec<Probe>> {
+        let store = Store::open(config).await?;
+        let mut probes = vec![probe::identity(&store).await];
+        probes.extend(probe::run(&store).await);
+        Ok(probes)
+    }
+
+    fn new(store: Store, config: &VaultConfig, deployment: &str, record: VaultRecord) -> Self {
+        Self {
+            store,
+            url: config.url.as_str().into(),
+            deployment: deployment.into(),
+            record: record.into(),
+            scratch: std::env::temp_dir().into(),
+        }
+    }
+
+    /// Puts temporary files (manifests while they are read, lists while they are made) into
+    /// `folder` instead of the system's place for them.
+    #[must_use]
+    pub fn with_scratch(mut self, folder: &Path) -> Self {
+        self.scratch = folder.into();
+        self
+    }
+
+    /// The store under it.
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its address, without credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What `vault.json` says.
+    pub fn record(&self) -> &VaultRecord {
+        &self.record
+    }
+
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// The deployment that writes here; `None` where an init was cut short.
+    pub async fn owner(&self) -> VaultResult<Option<OwnerRecord>> {
+        record::read(&self.store, layout::OWNER).await
+    }
+
+    /// Refuses a deployment that is not the owner. Asked before whatever decides about other people's
+    /// objects: a start, a seal, a purge.
+    pub async fn check_owner(&self) -> VaultResult<()> {
+        let owner = self.owner().await?.map(|owner| owner.deployment).unwrap_or_default();
+        if owner == *self.deployment {
+            return Ok(());
+        }
+        let (url, deployment) = (self.url.to_string(), self.deployment.to_string());
+        Err(VaultError::OtherOwner { url, owner, deployment })
+    }
+
+    /// Makes `deployment` the owner, and gives every unsealed backup an abort marker. Returns these.
+    ///
+    /// The owner is written first: from then on the former one is refused to begin and to seal. What it
+    /// had begun is dead by the marker; what it began between the two is found by looking once more.
+    pub async fn takeover(&self, deployment: &str) -> VaultResult<Vec<(ClusterName, BackupName)>> {
+        let owner =
+            OwnerRecord { version: FORMAT_VERSION, deployment: deployment.to_owned(), since: Utc::now() };
+        around!("vault.takeover").run(record::overwrite(&self.store, layout::OWNER, &owner)).await?;
+        let mut aborted = self.abort_unsealed(deployment).await?;
+        aborted.extend(self.abort_unsealed(deployment).await?);
+        Ok(aborted)
+    }
+
+    async fn abort_unsealed(&self, deployment: &str) -> VaultResult<Vec<(ClusterName, BackupName)>> {
+        let mut aborted = Vec::new();
+        for cluster in self.clusters().await? {
+            for (name, entry) in self.backups_leniently(&cluster).await? {
+                let backup = match entry {
+                    Ok(Some(backup)) if backup.is_unsealed() => backup,
+                    Ok(_) => continue,
+                    Err(error) => {
+                        tracing::warn!(%cluster, backup = %name, %error, "a damaged record is left as it is");
+                        continue;
+                    }
+                };
+                let reason = format!("the vault was taken over by {deployment}");
+                self.abort(&cluster, &name, backup.start.job, &reason).await?;
+                aborted.push((cluster.clone(), name));
+            }
+        }
+        Ok(aborted)
+    }
+
+    /// The clusters that have backups here, in order.
+    pub async fn clusters(&self) -> VaultResult<Vec<ClusterName>> {
+        let folders = self.store.list_folders(layout::CLUSTERS).await?;
+        let names = folders.iter().map(|folder| layout::last_segment(folder));
+        Ok(names.filter_map(|name| ClusterName::new(name).ok()).collect())
+    }
+}
+
+fn not_initialised(config: &VaultConfig) -> VaultError {
+    VaultError::NotInitialised { url: config.url.to_string() }
+}

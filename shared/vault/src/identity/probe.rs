@@ -1,0 +1,120 @@
+//! Whether a store does what a vault rests on, found out by trying.
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::VaultRecord;
+use crate::{
+    config::VaultConfig,
+    error::VaultError,
+    layout, record,
+    store::{PutIfAbsent, Store, StoreError, StoreResult},
+};
+
+/// One thing that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// What: `write`, `write once`, `read`, `read range`, `list`, `delete`, `identity`.
+    pub name: String,
+    /// Whether it went as a vault needs it.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: String,
+    /// The store's own failure, where it was one.
+    #[serde(skip)]
+    pub(crate) cause: Option<StoreError>,
+}
+
+impl Probe {
+    fn new(name: &str, seen: StoreResult<Result<&str, String>>) -> Self {
+        let (ok, detail, cause) = match seen {
+            Ok(Ok(detail)) => (true, detail.to_owned(), None),
+            Ok(Err(detail)) => (false, detail, None),
+            Err(error) => (false, error.to_string(), Some(error)),
+        };
+        Self { name: name.to_owned(), ok, detail, cause }
+    }
+}
+
+const FIRST: &[u8] = b"ringvault probe: the first content";
+const SECOND: &[u8] = b"ringvault probe: the second content";
+
+/// Tries every operation under a key of its own; stops where nothing can be written.
+pub(super) async fn run(store: &Store) -> Vec<Probe> {
+    let key = format!("{}{}", layout::PROBES, Uuid::new_v4());
+    let body = Bytes::from_static(FIRST);
+    let mut probes = Vec::new();
+    let written = store.put_if_absent(&key, body).await.map(|put| match put {
+        PutIfAbsent::Created(_) => Ok("objects can be written"),
+        PutIfAbsent::Exists => Err("a new key is said to exist".to_owned()),
+    });
+    let failed = written.is_err();
+    probes.push(Probe::new("write", written));
+    if failed {
+        return probes;
+    }
+    let again = store.put_if_absent(&key, Bytes::from_static(SECOND)).await.map(|put| match put {
+        PutIfAbsent::Exists => Ok("If-None-Match is kept to"),
+        PutIfAbsent::Created(_) => {
+            Err("If-None-Match is ignored: an object was written over that must not be".to_owned())
+        }
+    });
+    probes.push(Probe::new("write once", again));
+    let read = store.get(&key, 1 << 20).await.map(|body| {
+        if body == FIRST { Ok("what was written is read") } else { Err("other content is read".to_owned()) }
+    });
+    probes.push(Probe::new("read", read));
+    let range = store.get_range(&key, 10, 5).await.map(|body| {
+        if body == FIRST[10..15] { Ok("ranges are read") } else { Err("another range is read".to_owned()) }
+    });
+    probes.push(Probe::new("read range", range));
+    probes.push(Probe::new("list", listed(store, &key).await));
+    probes.push(Probe::new("delete", deleted(store, &key).await));
+    probes
+}
+
+async fn listed(store: &Store, key: &str) -> StoreResult<Result<&'static str, String>> {
+    let mut objects = store.list(layout::PROBES);
+    while let Some(object) = objects.try_next().await? {
+        if object.key == key {
+            return Ok(if object.size == FIRST.len() as u64 {
+                Ok("a list shows what was written")
+            } else {
+                Err(format!("a list says {} bytes where there are {}", object.size, FIRST.len()))
+            });
+        }
+    }
+    Ok(Err("a list does not show what was just written".to_owned()))
+}
+
+async fn deleted(store: &Store, key: &str) -> StoreResult<Result<&'static str, String>> {
+    store.delete(key).await?;
+    match store.head(key).await {
+        Err(error) if error.is_not_found() => Ok(Ok("objects can be deleted")),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Err("a deleted object is still there".to_owned())),
+    }
+}
+
+/// Whether there is a vault that can be read here.
+pub(super) async fn identity(store: &Store) -> Probe {
+    match record::read::<VaultRecord>(store, layout::VAULT).await {
+        Ok(Some(found)) => {
+            let detail = format!("vault {}, format version {}", found.vault_id, found.version);
+            Probe { name: "identity".into(), ok: true, detail, cause: None }
+        }
+        Ok(None) => Probe::new("identity", Ok(Err("there is no vault here yet".to_owned()))),
+        Err(VaultError::Store(error)) => Probe::new("identity", Err(error)),
+        Err(error) => Probe::new("identity", Ok(Err(error.to_string()))),
+    }
+}
+
+/// Why no vault is made here: the store's own failure, or what it does wrong.
+pub(super) fn refusal(config: &VaultConfig, failed: Probe) -> VaultError {
+    match failed.cause {
+        Some(error) => error.into(),
+        None => VaultError::UnfitStore { url: config.url.to_string(), why: failed.detail },
+    }
+}

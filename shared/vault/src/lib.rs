@@ -1,0 +1,45 @@
+//! A vault: backups in an object store or a folder, in a format that can be read without the rest of
+//! the system.
+//!
+//! - [`store`]: the few operations a vault needs of a store; [`config`]: where one is.
+//! - [`layout`]: where everything lies, format version 1.
+//! - [`identity`]: that there is a vault, whose it is, which ring a cluster in it is.
+//! - [`backup`]: a backup from its start to its seal, and what it may reuse; [`upload`] brings a
+//!   node's snapshot, [`manifest`] says what it consists of, [`pack`] keeps small files together.
+//! - [`purge`]: how objects leave, and why none leaves that is needed.
+//! - [`verify`]: whether a backup is whole, and how damage heals; [`download`] takes files back.
+//! - [`catalog`]: what there is, from the vault alone.
+//!
+//! The records in the vault (`start.json`, `backup.json`, purge intents) are the truth; a database
+//! is a cache of them. Everything read from a vault is input from outside: sizes are bounded, names
+//! and keys are checked before a path or a request is made of them.
+
+pub mod backup;
+mod bad;
+pub mod catalog;
+pub mod config;
+pub mod disk;
+pub mod download;
+pub mod error;
+pub mod hash;
+pub mod identity;
+pub mod journal;
+pub mod layout;
+mod lines;
+pub mod manifest;
+pub mod pack;
+pub mod progress;
+pub mod purge;
+mod record;
+pub mod store;
+pub mod throttle;
+pub mod transfer;
+pub mod upload;
+pub mod verify;
+
+pub use bad::BadRecord;
+pub use config::{Checksums, DEFAULT_DEPLOYMENT, VaultConfig};
+pub use error::{VaultError, VaultResult};
+pub use identity::Vault;
+pub use record::parse as parse_record;
+pub use store::{Store, StoreError, StoreErrorKind};

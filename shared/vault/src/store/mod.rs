@@ -1,0 +1,312 @@
+//! The object store under a vault: an S3 bucket or a plain folder, by the same few operations.
+//!
+//! Keys are relative to the vault's root; bucket and prefix are added here and taken off again when
+//! listing. What the vault's correctness rests on: [`Store::put_if_absent`] is atomic, a put is
+//! either whole or not there, and a list that begins after a put has ended shows it (S3 promises
+//! this since 2020, a local file system always did).
+
+mod error;
+mod file;
+mod folder;
+mod s3;
+
+use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+
+pub use error::{StoreError, StoreErrorKind};
+
+use crate::{
+    config::{Place, VaultConfig},
+    error::VaultError,
+    layout::check_key,
+};
+
+/// Smallest size of a part of a multipart upload but the last, in bytes.
+pub const MIN_PART: u64 = 5 << 20;
+/// Most parts of a multipart upload.
+pub const MAX_PARTS: u32 = 10_000;
+/// Keys deleted with one request.
+pub const DELETE_BATCH: usize = 1_000;
+
+/// A result of the store.
+pub type StoreResult<T> = Result<T, StoreError>;
+/// A body in pieces, in order.
+pub type ByteStream = BoxStream<'static, StoreResult<Bytes>>;
+/// A listing in key order.
+pub type ObjectStream = BoxStream<'static, StoreResult<ObjectInfo>>;
+
+/// What a put left in the store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PutInfo {
+    /// The version, in a bucket that keeps versions.
+    pub version_id: Option<String>,
+    /// The store's tag of the content.
+    pub etag: Option<String>,
+}
+
+/// An object as listed or asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The key, from the vault's root on.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written, by the store's clock.
+    pub modified: Option<DateTime<Utc>>,
+    /// The store's tag of the content.
+    pub etag: Option<String>,
+}
+
+/// What became of a conditional put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutIfAbsent {
+    /// The object is new.
+    Created(PutInfo),
+    /// Something was there before and still is. After a lost answer it may be the caller's own:
+    /// records carry the job that wrote them, so that it can be told.
+    Exists,
+}
+
+/// A key that could not be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteFailure {
+    /// The key.
+    pub key: String,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// A store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    S3(s3::S3Store),
+    Folder(folder::FolderStore),
+}
+
+/// A multipart upload under way. Dropped without `finish` or `abort`, its parts stay in an S3 store until
+/// [`Store::abort_upload`].
+#[derive(Debug)]
+pub struct Multipart(Upload);
+
+#[derive(Debug)]
+enum Upload {
+    S3(s3::S3Multipart),
+    Folder(folder::FolderMultipart),
+}
+
+// Every request is boxed: the SDK's futures are nested so deeply that those of callers would overflow
+// the compiler's depth limit.
+macro_rules! each {
+    ($on:expr, $kind:ident, $store:ident => $call:expr) => {
+        match $on {
+            $kind::S3($store) => $call,
+            $kind::Folder($store) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Opens the store that `config` describes. Makes no request, but reads credential files.
+    pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
+        Ok(Self(match config.place()? {
+            Place::S3 { bucket, prefix } => Kind::S3(s3::S3Store::open(config, bucket, prefix).await?),
+            Place::Folder(root) => Kind::Folder(folder::FolderStore::new(root)),
+        }))
+    }
+
+    /// Makes the folder of a folder store; a bucket is its owner's to create. For `vault init`.
+    pub async fn prepare(&self) -> StoreResult<()> {
+        match &self.0 {
+            Kind::S3(_) => Ok(()),
+            Kind::Folder(store) => Box::pin(store.prepare()).await,
+        }
+    }
+
+    /// Writes an object, over what was there.
+    pub async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
+        check(key, "PutObject")?;
+        each!(&self.0, Kind, store => Box::pin(store.put(key, body)).await)
+    }
+
+    /// Writes an object where nothing is: of any number of writers exactly one creates it.
+    pub async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
+        check(key, "PutObject")?;
+        each!(&self.0, Kind, store => Box::pin(store.put_if_absent(key, body)).await)
+    }
+
+    /// Reads an object of at most `max` bytes into memory; a larger one is `Integrity`.
+    pub async fn get(&self, key: &str, max: u64) -> StoreResult<Bytes> {
+        let mut stream = self.get_stream(key, None).await?;
+        let mut body = BytesMut::new();
+        while let Some(piece) = stream.try_next().await? {
+            if (body.len() + piece.len()) as u64 > max {
+                let detail = format!("larger than the {max} bytes that are expected here");
+                return Err(StoreError::new(StoreErrorKind::Integrity, "GetObject", key, detail));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body.freeze())
+    }
+
+    /// Reads exactly `len` bytes from `offset` on; fewer in the store is `Integrity`.
+    pub async fn get_range(&self, key: &str, offset: u64, len: u64) -> StoreResult<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let end = offset.checked_add(len).ok_or_else(|| short(key, offset, len, 0))?;
+        let mut stream = self.get_stream(key, Some(offset..end)).await?;
+        let mut body = BytesMut::new();
+        while let Some(piece) = stream.try_next().await? {
+            body.extend_from_slice(&piece);
+        }
+        if body.len() as u64 == len { Ok(body.freeze()) } else { Err(short(key, offset, len, body.len())) }
+    }
+
+    /// Reads an object, or bytes `range` of it, in pieces. A connection lost on the way is taken up
+    /// again where it broke. Ends early where the object does; a range that begins behind its end is
+    /// `Integrity`.
+    pub async fn get_stream(
+        &self,
+        key: &str,
+        range: Option<std::ops::Range<u64>>,
+    ) -> StoreResult<ByteStream> {
+        check(key, "GetObject")?;
+        each!(&self.0, Kind, store => Box::pin(store.get_stream(key, range)).await)
+    }
+
+    /// Size and tag of an object.
+    pub async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
+        check(key, "HeadObject")?;
+        each!(&self.0, Kind, store => Box::pin(store.head(key)).await)
+    }
+
+    /// Every object below `folder`, which ends with `/` or is empty, in key order.
+    pub fn list(&self, folder: &str) -> ObjectStream {
+        if let Err(error) = check_folder(folder) {
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+        each!(&self.0, Kind, store => store.list(folder))
+    }
+
+    /// The folders directly below `folder`, each ending with `/`, in order.
+    pub async fn list_folders(&self, folder: &str) -> StoreResult<Vec<String>> {
+        check_folder(folder)?;
+        each!(&self.0, Kind, store => Box::pin(store.list_folders(folder)).await)
+    }
+
+    /// Deletes objects, in batches; a key that is not there counts as deleted. Failures are per key.
+    pub async fn delete_many(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
+        let mut failures = Vec::new();
+        keys.iter().try_for_each(|key| check(key, "DeleteObjects"))?;
+        for batch in keys.chunks(DELETE_BATCH) {
+            failures.extend(each!(&self.0, Kind, store => Box::pin(store.delete_batch(batch)).await)?);
+        }
+        Ok(failures)
+    }
+
+    /// Deletes one object; it need not be there.
+    pub async fn delete(&self, key: &str) -> StoreResult<()> {
+        match self.delete_many(&[key.to_owned()]).await?.pop() {
+            Some(failure) => Err(failure.error),
+            None => Ok(()),
+        }
+    }
+
+    /// Copies an object within the store, over what was at `to`.
+    pub async fn copy(&self, from: &str, to: &str) -> StoreResult<()> {
+        check(from, "CopyObject")?;
+        check(to, "CopyObject")?;
+        each!(&self.0, Kind, store => Box::pin(store.copy(from, to)).await)
+    }
+
+    /// Begins an object of many parts, each but the last of exactly `part_size` bytes (at least
+    /// [`MIN_PART`]; at most [`MAX_PARTS`] of them). Nothing is to be seen until it is completed.
+    pub async fn begin_multipart(&self, key: &str, part_size: u64) -> StoreResult<Multipart> {
+        check(key, "CreateMultipartUpload")?;
+        if part_size < MIN_PART {
+            let detail = format!("parts of {part_size} bytes are too small, {MIN_PART} is the least");
+            return Err(StoreError::new(StoreErrorKind::Invalid, "CreateMultipartUpload", key, detail));
+        }
+        Ok(Multipart(match &self.0 {
+            Kind::S3(store) => Upload::S3(Box::pin(store.begin_multipart(key)).await?),
+            Kind::Folder(store) => Upload::Folder(store.begin_multipart(key, part_size).await?),
+        }))
+    }
+
+    /// Drops the upload of this key and [id](Multipart::id), if it is still open.
+    pub async fn abort_upload(&self, key: &str, id: &str) -> StoreResult<()> {
+        check(key, "AbortMultipartUpload")?;
+        each!(&self.0, Kind, store => Box::pin(store.abort_upload(key, id)).await)
+    }
+
+    /// Drops every multipart upload below `folder` that was begun and never ended. Returns how many.
+    pub async fn abort_uploads(&self, folder: &str) -> StoreResult<usize> {
+        check_folder(folder)?;
+        each!(&self.0, Kind, store => Box::pin(store.abort_uploads(folder)).await)
+    }
+}
+
+impl Multipart {
+    /// Sends part `number`, counted from 1. Parts may go in any order and at the same time; a part
+    /// sent again replaces the first.
+    pub async fn part(&self, number: u32, body: Bytes) -> StoreResult<()> {
+        each!(&self.0, Upload, upload => Box::pin(upload.part(number, body)).await)
+    }
+
+    /// What the store knows the upload by, beside its key.
+    pub fn id(&self) -> &str {
+        each!(&self.0, Upload, upload => upload.id())
+    }
+
+    /// Makes the object of its parts, `size` bytes in all, and is sure of it: where the answer is lost
+    /// or an error, the object is looked for. If it is not there the parts are dropped, and the upload
+    /// is to be done again.
+    pub async fn finish(self, size: u64) -> StoreResult<()> {
+        let completed = each!(&self.0, Upload, upload => Box::pin(upload.complete()).await);
+        let Err(error) = completed else { return Ok(()) };
+        let there = each!(&self.0, Upload, upload => Box::pin(upload.head()).await);
+        if there.is_ok_and(|object| object.size == size) {
+            tracing::info!(%error, "the object is there, only the answer was lost");
+            return Ok(());
+        }
+        if let Err(left) = self.abort().await {
+            tracing::warn!(error = %left, "parts of a failed upload stay in the store for now");
+        }
+        let again = matches!(
+            error.kind,
+            StoreErrorKind::NotFound
+                | StoreErrorKind::AlreadyExists
+                | StoreErrorKind::Integrity
+                | StoreErrorKind::Other
+        );
+        Err(if again { StoreError { kind: StoreErrorKind::NoSuchUpload, ..error } } else { error })
+    }
+
+    /// Drops what was sent.
+    pub async fn abort(&self) -> StoreResult<()> {
+        each!(&self.0, Upload, upload => Box::pin(upload.abort()).await)
+    }
+}
+
+fn short(key: &str, offset: u64, len: u64, got: usize) -> StoreError {
+    let detail = format!("{got} bytes where {len} from {offset} on are expected");
+    StoreError::new(StoreErrorKind::Integrity, "GetObject", key, detail)
+}
+
+/// Refuses a key that could leave the vault, whatever the store would make of it.
+fn check(key: &str, operation: &'static str) -> StoreResult<()> {
+    check_key(key).map_err(|e| StoreError::new(StoreErrorKind::Invalid, operation, key, e.why))
+}
+
+fn check_folder(folder: &str) -> StoreResult<()> {
+    let name = folder.strip_suffix('/');
+    if folder.is_empty() || name.is_some_and(|name| check_key(name).is_ok()) {
+        return Ok(());
+    }
+    let detail = "a folder is listed by its name with a '/' at the end";
+    Err(StoreError::new(StoreErrorKind::Invalid, "ListObjectsV2", folder, detail))
+}

@@ -1,0 +1,108 @@
+//! The client: credentials, address, trust, attempts and limits of time.
+
+use std::{path::Path, time::Duration};
+
+use aws_config::{
+    BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_s3::{
+    Client,
+    config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation},
+};
+use aws_smithy_http_client::{
+    Builder as HttpBuilder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{
+    config::{Checksums, ConfigError, VaultConfig},
+    error::VaultError,
+};
+
+const CONNECT: Duration = Duration::from_secs(5);
+/// From the first byte sent to the first byte of the answer, so it must leave room for a large part
+/// on a thin line; a line that stands still is cut off earlier by the stalled-stream protection.
+const ANSWER: Duration = Duration::from_mins(5);
+const STALLED: Duration = Duration::from_secs(20);
+const ATTEMPTS: u32 = 5;
+
+pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(Duration::from_millis(200)),
+        )
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build())
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALLED).build());
+    if let Some((access, secret)) = config.key_files()? {
+        let access = read_secret("access_key_file", access)?;
+        let secret = read_secret("secret_key_file", secret)?;
+        let token = match &config.session_token_file {
+            Some(file) => Some(read_secret("session_token_file", file)?),
+            None => None,
+        };
+        loader = loader.credentials_provider(Credentials::new(
+            access.expose_secret(),
+            secret.expose_secret(),
+            token.map(|t| t.expose_secret().to_owned()),
+            None,
+            "ringvault key files",
+        ));
+    }
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    } else if config.endpoint.is_some() {
+        loader = loader.region(Region::from_static("us-east-1"));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        loader = loader.endpoint_url(endpoint.as_str());
+    }
+    if let Some(file) = &config.ca_file {
+        loader = loader.http_client(trusting(file)?);
+    }
+    let (send, check) = match config.checksums {
+        Checksums::WhenSupported => {
+            (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
+        }
+        Checksums::WhenRequired => {
+            (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
+        }
+    };
+    let shared = loader.load().await;
+    let settings = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(config.path_style.unwrap_or(config.endpoint.is_some()))
+        .request_checksum_calculation(send)
+        .response_checksum_validation(check);
+    Ok(Client::from_conf(settings.build()))
+}
+
+/// A client of HTTP that trusts the system's authorities and those of one file.
+fn trusting(file: &Path) -> Result<aws_sdk_s3::config::SharedHttpClient, VaultError> {
+    let unreadable = |cause| ConfigError::Unreadable { setting: "ca_file", path: file.to_owned(), cause };
+    let pem = std::fs::read(file).map_err(unreadable)?;
+    let store = TrustStore::default().with_native_roots(true).with_pem_certificate(pem);
+    let context = TlsContext::builder()
+        .with_trust_store(store)
+        .build()
+        .map_err(|e| unreadable(std::io::Error::other(e.to_string())))?;
+    Ok(HttpBuilder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https())
+}
+
+fn read_secret(setting: &'static str, file: &Path) -> Result<SecretString, ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { setting, path: file.to_owned(), cause };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let secret = text.trim();
+    if secret.is_empty() {
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty")));
+    }
+    Ok(SecretString::from(secret))
+}

@@ -1,0 +1,162 @@
+//! An S3 bucket as a store.
+//!
+//! Requests are repeated by the SDK (five attempts, exponential with jitter), so a put whose answer
+//! was lost may be done twice; that changes nothing, as the same bytes go to the same key, and a
+//! conditional put that was done answers "exists" the second time.
+
+mod client;
+mod copy;
+mod failure;
+mod multipart;
+mod read;
+
+use std::sync::Arc;
+
+use aws_sdk_s3::{
+    Client,
+    types::{Delete, ObjectIdentifier},
+};
+use bytes::Bytes;
+
+use super::{DeleteFailure, ObjectInfo, PutIfAbsent, PutInfo, StoreError, StoreErrorKind, StoreResult};
+use crate::{
+    config::{Checksums, VaultConfig},
+    error::VaultError,
+};
+pub(super) use multipart::S3Multipart;
+
+/// Times a conditional put is tried while another writer's is in the making (409).
+const CONFLICT_TRIES: u32 = 6;
+
+/// A bucket and a prefix in it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct S3Store {
+    client: Client,
+    bucket: Arc<str>,
+    /// Empty, or ends with `/`.
+    prefix: Arc<str>,
+    checksums: Checksums,
+}
+
+impl S3Store {
+    pub(super) async fn open(
+        config: &VaultConfig,
+        bucket: String,
+        prefix: String,
+    ) -> Result<Self, VaultError> {
+        Ok(Self {
+            client: client::build(config).await?,
+            bucket: bucket.into(),
+            prefix: prefix.into(),
+            checksums: config.checksums,
+        })
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    pub(super) async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
+        let request = self.client.put_object().bucket(&*self.bucket).key(self.full(key));
+        let done =
+            request.body(body.into()).send().await.map_err(|e| failure::classify("PutObject", key, &e))?;
+        Ok(PutInfo { version_id: done.version_id, etag: done.e_tag })
+    }
+
+    pub(super) async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
+        let mut tries = 0;
+        loop {
+            let request = self.client.put_object().bucket(&*self.bucket).key(self.full(key));
+            let sent = request.if_none_match("*").body(body.clone().into()).send().await;
+            match sent {
+                Ok(done) => {
+                    return Ok(PutIfAbsent::Created(PutInfo {
+                        version_id: done.version_id,
+                        etag: done.e_tag,
+                    }));
+                }
+                Err(error) => {
+                    let status = error.raw_response().map(|r| r.status().as_u16());
+                    match status {
+                        Some(412) => return Ok(PutIfAbsent::Exists),
+                        // Another conditional put is being decided: who won is known soon.
+                        Some(409) if tries < CONFLICT_TRIES => {
+                            tries += 1;
+                            tokio::time::sleep(std::time::Duration::from_millis(50 << tries)).await;
+                        }
+                        _ => return Err(failure::classify("PutObject", key, &error)),
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
+        let request = self.client.head_object().bucket(&*self.bucket).key(self.full(key));
+        let found = request.send().await.map_err(|e| failure::classify("HeadObject", key, &e))?;
+        let size = found.content_length.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Other, "HeadObject", key, "the answer says no size")
+        })?;
+        Ok(ObjectInfo {
+            key: key.to_owned(),
+            size,
+            modified: found.last_modified.as_ref().and_then(read::time),
+            etag: found.e_tag,
+        })
+    }
+
+    pub(super) async fn delete_batch(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
+        let operation = "DeleteObjects";
+        let made_wrong = |e: aws_sdk_s3::error::BuildError| {
+            StoreError::new(StoreErrorKind::Other, operation, "", e.to_string())
+        };
+        let mut delete = Delete::builder().quiet(true);
+        for key in keys {
+            let object = ObjectIdentifier::builder().key(self.full(key)).build();
+            delete = delete.objects(object.map_err(made_wrong)?);
+        }
+        let delete = delete.build().map_err(made_wrong)?;
+        let answer = self
+            .client
+            .delete_objects()
+            .bucket(&*self.bucket)
+            .delete(delete)
+            .send()
+            .await
+            .map_err(|e| failure::classify(operation, keys.first().map_or("", |k| k), &e))?;
+        let failures = answer.errors.unwrap_or_default();
+        Ok(failures.iter().filter_map(|error| delete_failure(&self.prefix, error)).collect())
+    }
+}
+
+/// What an entry of a deletion's answer says; `None`: the key is gone, which is what was asked for. An
+/// entry that names no key, or a foreign one, says that something is still there, if not what.
+fn delete_failure(prefix: &str, error: &aws_sdk_s3::types::Error) -> Option<DeleteFailure> {
+    let operation = "DeleteObjects";
+    let full = error.key.as_deref().unwrap_or_default();
+    let key = full.strip_prefix(prefix).unwrap_or(full).to_owned();
+    let (code, message) = (error.code.as_deref(), error.message.as_deref());
+    let kind = failure::kind_of_answer(operation, code, message).unwrap_or(StoreErrorKind::Other);
+    let detail = format!("{}: {}", code.unwrap_or_default(), message.unwrap_or_default());
+    (kind != StoreErrorKind::NotFound)
+        .then(|| DeleteFailure { error: StoreError::new(kind, operation, &key, detail), key })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::types::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_was_refused_is_never_taken_for_done() {
+        let kind = |error: Error| delete_failure("p/", &error).map(|failure| failure.error.kind);
+        let of = |code: &str| Error::builder().key("p/k").code(code);
+        assert_eq!(kind(of("NoSuchKey").build()), None);
+        let locked = of("AccessDenied").message("object protected by object lock");
+        assert_eq!(kind(locked.build()), Some(StoreErrorKind::Locked));
+        assert_eq!(kind(of("Odd").build()), Some(StoreErrorKind::Other));
+        let keyless = Error::builder().code("InternalError").build();
+        assert_eq!(kind(keyless), Some(StoreErrorKind::Server));
+    }
+}

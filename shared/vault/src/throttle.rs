@@ -1,0 +1,172 @@
+//! A rate limit in bytes a second that can be changed while it is in use.
+//!
+//! A token bucket that may go into debt: a request is let through as soon as the bucket is not empty
+//! and takes all it needs, so a piece of any size passes without being cut, and the rate holds on
+//! average. The bucket holds at most one second's worth, which bounds the burst after a pause.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant, sleep},
+};
+
+/// Longest sleep before the debt is looked at again.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+
+/// The limit. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Throttle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bucket: Mutex<Bucket>,
+    changed: Notify,
+    waiting: AtomicU64,
+    waited_micros: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    /// Bytes a second; `None`: no limit.
+    rate: Option<u64>,
+    /// Bytes that may go now; below zero: debt.
+    level: f64,
+    filled_at: Instant,
+}
+
+impl Throttle {
+    /// A limit of `rate` bytes a second; none when absent or zero.
+    pub fn new(rate: Option<u64>) -> Self {
+        let bucket = Bucket { rate: rate.filter(|r| *r > 0), level: 0.0, filled_at: Instant::now() };
+        Self(Arc::new(Shared {
+            bucket: Mutex::new(bucket),
+            changed: Notify::new(),
+            waiting: AtomicU64::new(0),
+            waited_micros: AtomicU64::new(0),
+        }))
+    }
+
+    /// No limit.
+    pub fn unlimited() -> Self {
+        Self::new(None)
+    }
+
+    /// Changes the limit, for those who wait too. Debt made under the old one is forgiven.
+    pub fn set_rate(&self, rate: Option<u64>) {
+        let mut bucket = self.bucket();
+        bucket.rate = rate.filter(|r| *r > 0);
+        bucket.level = 0.0;
+        bucket.filled_at = Instant::now();
+        drop(bucket);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until `bytes` more may go. Cancel-safe: a wait that is dropped has taken nothing.
+    pub async fn take(&self, bytes: u64) {
+        let mut began: Option<Waiting<'_>> = None;
+        loop {
+            let changed = self.0.changed.notified();
+            let Some(delay) = self.bucket().take(bytes) else { return };
+            began.get_or_insert_with(|| Waiting::begin(&self.0));
+            tokio::select! {
+                () = sleep(delay.min(MAX_SLEEP)) => {}
+                () = changed => {}
+            }
+        }
+    }
+
+    /// Whether someone waits right now.
+    pub fn is_holding_back(&self) -> bool {
+        self.0.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long waits took in all, summed over those who waited at the same time.
+    pub fn waited(&self) -> Duration {
+        Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
+    }
+
+    fn bucket(&self) -> std::sync::MutexGuard<'_, Bucket> {
+        self.0.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Bucket {
+    /// Takes `bytes`, or says how long to wait before asking again.
+    #[allow(clippy::cast_precision_loss)] // a rate, not an account
+    fn take(&mut self, bytes: u64) -> Option<Duration> {
+        let rate = self.rate? as f64;
+        let now = Instant::now();
+        let gained = now.duration_since(self.filled_at).as_secs_f64() * rate;
+        self.level = (self.level + gained).min(rate);
+        self.filled_at = now;
+        if self.level < 0.0 {
+            return Some(Duration::from_secs_f64(-self.level / rate).max(Duration::from_millis(1)));
+        }
+        self.level -= bytes as f64;
+        None
+    }
+}
+
+/// Counts one waiter, and its time, however the wait ends.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    since: Instant,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::Relaxed);
+        Self { shared, since: Instant::now() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.shared.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_rate_holds_on_average() {
+        let throttle = Throttle::new(Some(10_000));
+        let began = Instant::now();
+        for _ in 0..3 {
+            throttle.take(2_000).await;
+        }
+        assert!(began.elapsed() >= Duration::from_millis(390), "6,000 bytes, the last 2,000 in advance");
+        assert!(throttle.waited() >= Duration::from_millis(390) && !throttle.is_holding_back());
+    }
+
+    #[tokio::test]
+    async fn a_raised_limit_frees_who_waits() {
+        let throttle = Throttle::new(Some(1));
+        throttle.take(1_000_000).await;
+        let waiter = tokio::spawn({
+            let throttle = throttle.clone();
+            async move { throttle.take(1).await }
+        });
+        while !throttle.is_holding_back() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiter.is_finished());
+        throttle.set_rate(None);
+        waiter.await.unwrap();
+        assert!(!throttle.is_holding_back());
+    }
+
+    #[tokio::test]
+    async fn without_a_limit_nobody_waits() {
+        Throttle::unlimited().take(u64::MAX).await;
+        Throttle::new(Some(0)).take(u64::MAX).await;
+    }
+}

@@ -1,0 +1,161 @@
+//! Sends one file or one pack, within the memory and the rate allowed.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use ringvault_fault::around;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+};
+
+use super::{
+    UploadConfig, UploadError,
+    local::{LocalFile, OpenFile},
+};
+use crate::{hash::Digest, journal::UploadJournal, store::Multipart, transfer::TransferContext};
+
+/// Read at a time when a file is only hashed, in bytes.
+const HASH_PIECE: u64 = 1 << 20;
+
+/// Memory for pieces on their way: whoever holds a permit holds that many MiB.
+pub(super) type MemoryPermit = OwnedSemaphorePermit;
+
+/// Sends to one store.
+pub(super) struct Sender {
+    pub(super) context: TransferContext,
+    config: UploadConfig,
+    journal: UploadJournal,
+    memory: Arc<Semaphore>,
+}
+
+impl Sender {
+    pub(super) fn new(context: TransferContext, config: UploadConfig, journal: UploadJournal) -> Self {
+        let memory = Arc::new(Semaphore::new(config.memory_permits() as usize));
+        Self { context, config, journal, memory }
+    }
+
+    /// Waits for memory for a piece of `bytes` bytes.
+    pub(super) async fn memory_for(&self, bytes: u64) -> MemoryPermit {
+        let permits = self.config.permits_for(bytes);
+        Arc::clone(&self.memory).acquire_many_owned(permits).await.expect("the semaphore is never closed")
+    }
+
+    /// Reads a small file whole.
+    pub(super) async fn read_whole(&self, about: Arc<LocalFile>) -> Result<(Bytes, Digest), UploadError> {
+        let size = about.size;
+        let file = spawn_blocking(move || OpenFile::open(about)).await??;
+        let (file, content) = self.read(file, size).await?;
+        Ok((content, file.digest()))
+    }
+
+    /// Reads a file to its end for its digest alone. Held by the rate limit too, which spares the disk
+    /// as well as the network.
+    pub(super) async fn hash(&self, about: Arc<LocalFile>) -> Result<Digest, UploadError> {
+        let mut file = spawn_blocking(move || OpenFile::open(about)).await??;
+        loop {
+            let piece;
+            (file, piece) = self.read(file, HASH_PIECE).await?;
+            if piece.is_empty() {
+                return Ok(file.digest());
+            }
+            self.context.throttle.take(piece.len() as u64).await;
+        }
+    }
+
+    /// Sends an object that is in memory.
+    pub(super) async fn send(&self, key: &str, body: Bytes) -> Result<(), UploadError> {
+        let size = body.len() as u64;
+        self.context.throttle.take(size).await;
+        around!("vault.put").run(self.context.store.put(key, body)).await?;
+        self.context.progress.moved(size);
+        self.context.progress.object_moved();
+        Ok(())
+    }
+
+    /// Sends a file as one object, hashing it on the way: one put where it fits into a part, parts in
+    /// parallel where not. An upload that fails or is stopped leaves no open parts behind; where the
+    /// store cannot be reached, or this future is dropped, the journal knows of them.
+    pub(super) async fn send_file(&self, about: Arc<LocalFile>, key: &str) -> Result<Digest, UploadError> {
+        let size = about.size;
+        let part_size = self.config.part_size_for(size);
+        let file = spawn_blocking(move || OpenFile::open(about)).await??;
+        if size <= part_size {
+            let whole = async {
+                let _memory = self.memory_for(size).await;
+                let (file, content) = self.read(file, size).await?;
+                self.send(key, content).await?;
+                Ok::<_, UploadError>(file.digest())
+            };
+            let digest = self.context.unless_stopped(whole).await?;
+            self.context.progress.advance(size);
+            return Ok(digest);
+        }
+        let upload = self.context.store.begin_multipart(key, part_size).await?;
+        let id = upload.id().to_owned();
+        let sent = async {
+            self.journal.begun(key, &id).await?;
+            self.send_parts(file, part_size, &upload).await
+        };
+        match self.context.unless_stopped(sent).await {
+            Ok(digest) => {
+                around!("vault.complete").run(upload.finish(size)).await?;
+                self.journal.ended(key, &id).await?;
+                self.context.progress.object_moved();
+                Ok(digest)
+            }
+            Err(error) => {
+                match upload.abort().await {
+                    Ok(()) => self.journal.ended(key, &id).await?,
+                    Err(left) => {
+                        tracing::warn!(key, error = %left, "parts of a failed upload stay in the store for now");
+                    }
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        file: OpenFile,
+        part_size: u64,
+        upload: &Multipart,
+    ) -> Result<Digest, UploadError> {
+        let digest = OnceLock::new();
+        let pieces = stream::try_unfold((file, 1), |(file, number)| {
+            let digest = &digest;
+            async move {
+                let memory = self.memory_for(part_size).await;
+                let (file, piece) = self.read(file, part_size).await?;
+                if piece.is_empty() {
+                    digest.get_or_init(|| file.digest());
+                    return Ok(None);
+                }
+                Ok::<_, UploadError>(Some(((number, piece, memory), (file, number + 1))))
+            }
+        });
+        pieces
+            .map_ok(|(number, piece, memory)| async move {
+                let size = piece.len() as u64;
+                self.context.throttle.take(size).await;
+                upload.part(number, piece).await?;
+                drop(memory);
+                self.context.progress.moved(size);
+                self.context.progress.advance(size);
+                Ok(())
+            })
+            .try_buffer_unordered(self.config.parallel_parts as usize)
+            .boxed()
+            .try_for_each(|()| std::future::ready(Ok(())))
+            .await?;
+        Ok(digest.into_inner().expect("the stream ends only behind the file's end"))
+    }
+
+    async fn read(&self, mut file: OpenFile, max: u64) -> Result<(OpenFile, Bytes), UploadError> {
+        let (file, piece) = spawn_blocking(move || file.next(max).map(|piece| (file, piece))).await??;
+        self.context.progress.read(piece.len() as u64);
+        Ok((file, piece))
+    }
+}

@@ -1,0 +1,201 @@
+//! Every byte against its digest: each object is read once, from its first byte to its last.
+
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{StreamExt, TryStreamExt};
+use ringvault_core::task::FindingKind;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    damage::{self, Damage},
+    target::{Slot, Target},
+    unless_stopped,
+};
+use crate::{
+    error::{VaultError, VaultResult},
+    hash::ContentHasher,
+    identity::Vault,
+    progress::TransferProgress,
+};
+
+/// Objects read at the same time.
+const AT_ONCE: usize = 4;
+
+/// What reading came to.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) bytes: u64,
+    pub(super) damaged: HashMap<String, Damage>,
+}
+
+impl Vault {
+    /// Reads the targets, which are there and of the right size.
+    pub(super) async fn check_digests(
+        &self,
+        targets: &BTreeMap<String, Target>,
+        progress: &TransferProgress,
+        stop: &CancellationToken,
+    ) -> VaultResult<Read> {
+        let checks = futures::stream::iter(targets).map(|(key, target)| async move {
+            progress.set_current(key.clone());
+            let (bytes, damage) = self.check_object(key, target, progress, stop).await?;
+            progress.file_done();
+            Ok::<_, VaultError>((key.clone(), bytes, damage))
+        });
+        let mut checks = std::pin::pin!(checks.buffer_unordered(AT_ONCE));
+        let mut read = Read::default();
+        while let Some((key, bytes, damage)) = checks.try_next().await? {
+            read.bytes += bytes;
+            read.damaged.extend(damage.map(|damage| (key, damage)));
+        }
+        Ok(read)
+    }
+
+    pub(super) async fn check_object(
+        &self,
+        key: &str,
+        target: &Target,
+        progress: &TransferProgress,
+        stop: &CancellationToken,
+    ) -> VaultResult<(u64, Option<Damage>)> {
+        let mut check = SlotCheck::new(&target.slots);
+        let read = async {
+            let mut pieces = self.store().get_stream(key, None).await?;
+            while let Some(piece) = pieces.try_next().await? {
+                unless_stopped(stop)?;
+                check.take(&piece);
+                progress.advance(piece.len() as u64);
+            }
+            Ok(())
+        };
+        match read.await {
+            Ok(()) => {}
+            Err(VaultError::Store(error)) => {
+                let Some(kind) = damage::kind_of(&error) else { return Err(error.into()) };
+                // The store itself found it damaged, by a checksum of its own.
+                let kind = if kind == FindingKind::Truncated { FindingKind::Corrupt } else { kind };
+                return Ok((check.at, Some(Damage::whole(kind, error.to_string()))));
+            }
+            Err(error) => return Err(error),
+        }
+        let bytes = check.at;
+        let wrong = check.finish();
+        let detail = "the content is not what its manifest says".to_owned();
+        let damage = (!wrong.is_empty()).then(|| Damage {
+            kind: FindingKind::Corrupt,
+            detail,
+            slots: Some(wrong.into_iter().collect()),
+        });
+        Ok((bytes, damage))
+    }
+}
+
+/// Hashes the slots of an object while its bytes go by. Slots may meet or overlap.
+struct SlotCheck<'a> {
+    slots: &'a [Slot],
+    /// The first slot that is not behind `at`.
+    first: usize,
+    /// Hashers of the slots from `first` on that have begun.
+    hashers: Vec<ContentHasher>,
+    wrong: Vec<Slot>,
+    /// Bytes that went by.
+    at: u64,
+}
+
+impl<'a> SlotCheck<'a> {
+    fn new(slots: &'a [Slot]) -> Self {
+        Self { slots, first: 0, hashers: Vec::new(), wrong: Vec::new(), at: 0 }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        let (start, end) = (self.at, self.at + piece.len() as u64);
+        for (n, slot) in self.slots.iter().enumerate().skip(self.first) {
+            if slot.offset >= end {
+                break;
+            }
+            while self.hashers.len() <= n - self.first {
+                self.hashers.push(ContentHasher::new());
+            }
+            let from = usize::try_from(slot.offset.max(start) - start).unwrap_or(piece.len());
+            let to = usize::try_from(slot.end().min(end).saturating_sub(start)).unwrap_or(piece.len());
+            if let (Some(bytes), Some(hasher)) = (piece.get(from..to), self.hashers.get_mut(n - self.first)) {
+                hasher.update(bytes);
+            }
+        }
+        self.at = end;
+        self.drop_finished();
+    }
+
+    /// Judges the slots at the front that are wholly behind.
+    fn drop_finished(&mut self) {
+        let mut done = 0;
+        while let (Some(slot), Some(hasher)) = (self.slots.get(self.first + done), self.hashers.get(done)) {
+            if slot.end() > self.at {
+                break;
+            }
+            if hasher.len() != slot.size || hasher.digest() != slot.blake3 {
+                self.wrong.push(*slot);
+            }
+            done += 1;
+        }
+        self.first += done;
+        self.hashers.drain(..done);
+    }
+
+    /// The slots whose content is another, or did not come.
+    fn finish(mut self) -> Vec<Slot> {
+        for (n, slot) in self.slots.iter().enumerate().skip(self.first) {
+            let hasher = self.hashers.get(n - self.first).cloned().unwrap_or_default();
+            if hasher.len() != slot.size || hasher.digest() != slot.blake3 {
+                self.wrong.push(*slot);
+            }
+        }
+        self.wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash::Digest;
+
+    fn slot(content: &[u8], offset: usize, size: usize) -> Slot {
+        let blake3 = Digest::of(&content[offset..offset + size]);
+        Slot { offset: offset as u64, size: size as u64, blake3 }
+    }
+
+    proptest! {
+        #[test]
+        fn exactly_the_slots_with_a_changed_byte_are_wrong(
+            len in 1usize..200,
+            spans in proptest::collection::vec((0usize..200, 0usize..60), 0..12),
+            flip in proptest::option::of(0usize..200),
+            piece in 1usize..50,
+        ) {
+            let content: Vec<u8> = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
+            let mut slots: Vec<_> = spans
+                .into_iter()
+                .map(|(offset, size)| (offset.min(len), size))
+                .map(|(offset, size)| slot(&content, offset, size.min(len - offset)))
+                .collect();
+            slots.sort_unstable();
+            slots.dedup();
+            let mut stored = content.clone();
+            let flip = flip.filter(|at| *at < len);
+            if let Some(at) = flip {
+                stored[at] ^= 1;
+            }
+            let mut check = SlotCheck::new(&slots);
+            for piece in stored.chunks(piece) {
+                check.take(piece);
+            }
+            let mut wrong = check.finish();
+            wrong.sort_unstable();
+            let hit = |slot: &Slot| flip.is_some_and(|at| (slot.offset..slot.end()).contains(&(at as u64)));
+            let expected: Vec<_> = slots.iter().copied().filter(hit).collect();
+            prop_assert_eq!(wrong, expected);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Presence and size, by listing the folders concerned: one request for a thousand objects.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures::TryStreamExt;
+use ringvault_core::task::FindingKind;
+use tokio_util::sync::CancellationToken;
+
+use super::{damage::Damage, target::Target, unless_stopped};
+use crate::{error::VaultResult, identity::Vault};
+
+impl Vault {
+    /// The targets that are not there, or of another size.
+    pub(super) async fn check_presence(
+        &self,
+        folders: &BTreeSet<String>,
+        targets: &mut BTreeMap<String, Target>,
+        stop: &CancellationToken,
+    ) -> VaultResult<HashMap<String, Damage>> {
+        let mut sizes: HashMap<String, u64> = HashMap::with_capacity(targets.len());
+        for folder in folders {
+            let mut objects = self.store().list(folder);
+            while let Some(object) = objects.try_next().await? {
+                unless_stopped(stop)?;
+                if targets.contains_key(&object.key) {
+                    sizes.insert(object.key, object.size);
+                }
+            }
+        }
+        let mut damaged = HashMap::new();
+        for (key, target) in targets.iter() {
+            match sizes.get(key) {
+                Some(size) if *size == target.size => {}
+                Some(size) => {
+                    let detail = format!("the object has {size} bytes, {} are expected", target.size);
+                    damaged.insert(key.clone(), Damage::whole(FindingKind::Truncated, detail));
+                }
+                None => {
+                    let detail = "the object is not there".to_owned();
+                    damaged.insert(key.clone(), Damage::whole(FindingKind::Missing, detail));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+}

@@ -1,0 +1,78 @@
+//! The objects that one shard checks, and what they should hold.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ringvault_core::{HostId, task::CheckTask};
+
+use crate::{
+    error::{VaultError, VaultResult},
+    hash::Digest,
+    manifest::{Component, ManifestFile},
+};
+
+/// A content within an object; the whole of it, where it is no pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Slot {
+    /// First byte.
+    pub(super) offset: u64,
+    /// Bytes.
+    pub(super) size: u64,
+    /// The content.
+    pub(super) blake3: Digest,
+}
+
+impl Slot {
+    pub(super) fn of(component: &Component) -> Self {
+        Self { offset: component.place.offset(), size: component.size, blake3: component.blake3 }
+    }
+
+    pub(super) const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.size)
+    }
+}
+
+/// What an object should hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Bytes.
+    pub(super) size: u64,
+    /// Its contents, ascending, once each.
+    pub(super) slots: Vec<Slot>,
+}
+
+/// Whether `key` belongs to this shard: by a hash, so that every shard gets objects of all kinds.
+fn is_mine(key: &str, task: &CheckTask) -> bool {
+    let digest = Digest::of(key.as_bytes());
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    u32::from_le_bytes([a, b, c, d]) % task.shards.max(1) == task.shard
+}
+
+/// The objects of the task's shard, by key.
+pub(super) async fn of_shard(
+    manifests: &Arc<Vec<(HostId, ManifestFile)>>,
+    task: &CheckTask,
+) -> VaultResult<BTreeMap<String, Target>> {
+    let (manifests, task) = (manifests.clone(), task.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let mut targets: BTreeMap<String, Target> = BTreeMap::new();
+        for (_, manifest) in manifests.iter() {
+            let mut reader = manifest.reader()?;
+            while let Some(entry) = reader.next_entry()? {
+                for component in entry.components() {
+                    let key = &component.place.key;
+                    if is_mine(key, &task) {
+                        let target = targets.entry(key.clone()).or_default();
+                        target.size = target.size.max(component.place.object_size(component.size));
+                        target.slots.push(Slot::of(component));
+                    }
+                }
+            }
+        }
+        for target in targets.values_mut() {
+            target.slots.sort_unstable();
+            target.slots.dedup();
+        }
+        Ok(targets)
+    });
+    read.await.map_err(|e| VaultError::Internal(e.to_string()))?
+}

@@ -1,0 +1,25 @@
+//! The round trip on Cassandra 5.0 with its newer SSTable format.
+
+use anyhow::Result;
+use ringvault_tests::{Lab, fault::Mend, ringvault::fresh, round_trip::RoundTrip};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_survives() -> Result<()> {
+    let lab = Lab::from_env();
+    let cluster = fresh("bti");
+    let _gone = Mend::with(&lab, &["down", "--cluster", &cluster, "--purge"]);
+    lab.run(&[
+        "up",
+        "--cluster",
+        &cluster,
+        "--nodes",
+        "2",
+        "--heap",
+        "512m",
+        "--no-build",
+        "--sstable",
+        "bti",
+    ])
+    .await?;
+    RoundTrip::turn(&lab, &cluster).await
+}

@@ -1,0 +1,112 @@
+//! What an executor and the protocol share of one running task.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ringvault_core::{TaskError, task::Progress};
+use ringvault_queue::message::StopReason;
+use ringvault_vault::{progress::TransferProgress, throttle::Throttle};
+use tokio_util::sync::CancellationToken;
+
+use super::lease::{Lease, Moment};
+
+/// Tells an executor to stop, and why.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal {
+    token: CancellationToken,
+    why: Arc<Mutex<Option<StopReason>>>,
+}
+
+impl StopSignal {
+    /// Cancelled when the task shall stop.
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Why it shall stop, once it shall.
+    pub fn reason(&self) -> Option<StopReason> {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells it to stop. The first reason stays.
+    pub(crate) fn stop(&self, why: StopReason) {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.token.cancel();
+    }
+}
+
+/// One running task: how to stop it, how far it is, how fast it may go. Clones share it.
+#[derive(Debug, Clone)]
+pub struct TaskHandle {
+    /// The signal to stop.
+    pub stop: StopSignal,
+    /// The epoch it was started under; it may be adopted under a newer one.
+    pub epoch: u32,
+    pub(super) lease: Lease,
+    transfer: TransferProgress,
+    steps: Arc<Mutex<Option<Progress>>>,
+    throttle: Throttle,
+}
+
+impl TaskHandle {
+    /// For a task that begins.
+    pub(super) fn new(epoch: u32, lease: Lease) -> Self {
+        Self {
+            stop: StopSignal::default(),
+            epoch,
+            lease,
+            transfer: TransferProgress::new(),
+            steps: Arc::default(),
+            throttle: Throttle::unlimited(),
+        }
+    }
+
+    /// Whether the task may take its next step. Asked directly before each step that cannot be taken
+    /// back, and between steps that are not cut short: an error when it was told to stop, or when
+    /// its lease is over and another worker may be at it. In the latter case it stops itself, and
+    /// only a new grant brings it back.
+    pub fn go_on(&self) -> Result<(), TaskError> {
+        if self.stop.token().is_cancelled() {
+            return Err(stopped());
+        }
+        if self.lease.is_over(Moment::now()) {
+            self.stop.stop(StopReason::Gone);
+            return Err(TaskError::transient(
+                "RV-LEASE-LOST",
+                "the task's lease ran out while no heartbeat could be sent: another worker may have it by now",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Counters for an upload or a download.
+    pub fn transfer(&self) -> &TransferProgress {
+        &self.transfer
+    }
+
+    /// The task's rate limit; the scheduler may change it while it runs.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// For tasks that move no bytes through a transfer: `done` of `total` items, and what it is at.
+    pub fn step(&self, done: u64, total: u64, doing: impl Into<String>) {
+        let progress = Progress {
+            items_done: done,
+            items_total: total,
+            doing: Some(doing.into()),
+            ..Progress::default()
+        };
+        *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    /// How far it is, as a heartbeat says it.
+    pub fn progress(&self) -> Progress {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        steps.unwrap_or_else(|| self.transfer.to_heartbeat(self.throttle.is_holding_back()))
+    }
+}
+
+/// What an executor ends with that was told to stop.
+pub fn stopped() -> TaskError {
+    TaskError::transient("RV-STOPPED", "the task was told to stop")
+}

@@ -1,0 +1,250 @@
+//! The worker's configuration file: one small section a concern, read strictly.
+
+use std::path::{Path, PathBuf};
+
+use ringvault_cassandra::control::ControlTimeouts;
+use ringvault_core::{ClusterName, text, toml_text::from_toml};
+use ringvault_queue::QueueConfig;
+use ringvault_vault::{VaultConfig, upload::UploadConfig};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// The cluster its node belongs to.
+    pub cluster: ClusterName,
+    /// The worker's own folder: its id, its lock, its journals.
+    pub state_dir: PathBuf,
+    /// Where the broker is.
+    pub rabbitmq: QueueConfig,
+    /// Where the vault is.
+    pub vault: VaultConfig,
+    /// The key that tasks are signed with.
+    pub signing: SigningConfig,
+    /// The node.
+    pub cassandra: CassandraConfig,
+    /// The worker itself.
+    #[serde(default)]
+    pub worker: WorkerSection,
+    /// Parallelism and sizes of uploads.
+    #[serde(default)]
+    pub upload: UploadConfig,
+}
+
+/// The key that tasks and grants are signed with.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningConfig {
+    /// File with the key, hex.
+    pub key_file: PathBuf,
+}
+
+/// How the node is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ControlKind {
+    /// JMX over HTTP.
+    Jolokia,
+    /// Cassandra's own tool.
+    Nodetool,
+}
+
+/// The node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CassandraConfig {
+    /// Native protocol address, `host:port`.
+    pub cql: String,
+    /// User for CQL, with `password_file`.
+    pub username: Option<String>,
+    /// File with the password.
+    pub password_file: Option<PathBuf>,
+    /// How to flush, snapshot and import.
+    pub control: ControlKind,
+    /// Jolokia's address, for `control = "jolokia"`.
+    pub jolokia_url: Option<String>,
+    /// User for Jolokia, with `jolokia_password_file`.
+    pub jolokia_username: Option<String>,
+    /// File with the password.
+    pub jolokia_password_file: Option<PathBuf>,
+    /// nodetool with its options; needed for imports with either control.
+    #[serde(default)]
+    pub nodetool: Vec<String>,
+    /// Data directories, if the control interface cannot tell them: nodetool cannot.
+    #[serde(default)]
+    pub data_dirs: Vec<PathBuf>,
+    /// How long the node may take to answer a question, in seconds.
+    #[serde(default = "question_timeout_seconds")]
+    pub question_timeout_seconds: u64,
+    /// How long a flush, snapshot, import or cleanup may take, in seconds. Cassandra reads an
+    /// SSTable through before it takes it, so a large one takes its time.
+    #[serde(default = "work_timeout_seconds")]
+    pub work_timeout_seconds: u64,
+}
+
+fn question_timeout_seconds() -> u64 {
+    ControlTimeouts::default().question.as_secs()
+}
+
+fn work_timeout_seconds() -> u64 {
+    ControlTimeouts::default().work.as_secs()
+}
+
+/// The worker itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkerSection {
+    /// Tasks at once.
+    pub slots: u32,
+    /// Of these, kept for short tasks such as snapshots.
+    pub short_slots: u32,
+    /// Rights beyond its own node, such as `vault.delete`.
+    pub capabilities: Vec<String>,
+    /// Where restored files are staged; must be on the data directories' file system for files to
+    /// be linked. Default: `ringvault-stage` beside the first data directory.
+    pub stage_dir: Option<PathBuf>,
+    /// Seconds between announcements.
+    pub hello_seconds: u64,
+}
+
+impl Default for WorkerSection {
+    fn default() -> Self {
+        Self { slots: 4, short_slots: 1, capabilities: Vec::new(), stage_dir: None, hello_seconds: 60 }
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigProblem {
+    /// The file cannot be read.
+    #[error("error[RV-CONFIG]: {}: {cause}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Not TOML, an unknown field, a value of the wrong kind: names line and column.
+    #[error("error[RV-CONFIG]: {}: {cause}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        cause: String,
+    },
+    /// Fields that do not go together.
+    #[error("error[RV-CONFIG]: {}: {why}", path.display())]
+    Meaning {
+        /// The file.
+        path: PathBuf,
+        /// Which and why.
+        why: &'static str,
+    },
+}
+
+impl WorkerConfig {
+    /// Where temporary files go; made when the worker starts.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.state_dir.join("scratch")
+    }
+
+    /// Reads and checks a file.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigProblem> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| ConfigProblem::Unreadable { path: path.to_owned(), cause })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads and checks the text of a file; `path` names it in errors.
+    pub fn parse(toml: &str, path: &Path) -> Result<Self, ConfigProblem> {
+        let config: Self = from_toml(toml)
+            .map_err(|error| ConfigProblem::Syntax { path: path.to_owned(), cause: text::cause(error) })?;
+        match config.problem() {
+            Some(why) => Err(ConfigProblem::Meaning { path: path.to_owned(), why }),
+            None => Ok(config),
+        }
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        let node = &self.cassandra;
+        let rules = [
+            (
+                node.control != ControlKind::Jolokia || node.jolokia_url.is_some(),
+                "cassandra.control = \"jolokia\" needs cassandra.jolokia_url",
+            ),
+            (
+                node.control != ControlKind::Nodetool || !node.nodetool.is_empty(),
+                "cassandra.control = \"nodetool\" needs cassandra.nodetool",
+            ),
+            (
+                node.control != ControlKind::Nodetool || !node.data_dirs.is_empty(),
+                "cassandra.control = \"nodetool\" needs cassandra.data_dirs: nodetool does not tell them",
+            ),
+            (
+                node.jolokia_username.is_some() == node.jolokia_password_file.is_some(),
+                "cassandra.jolokia_username and cassandra.jolokia_password_file go together",
+            ),
+            (
+                node.question_timeout_seconds > 0 && node.work_timeout_seconds > 0,
+                "cassandra.question_timeout_seconds and cassandra.work_timeout_seconds must be positive",
+            ),
+            (
+                node.username.is_some() == node.password_file.is_some(),
+                "cassandra.username and cassandra.password_file go together",
+            ),
+            (
+                self.worker.short_slots < self.worker.slots,
+                "worker.slots must be more than worker.short_slots",
+            ),
+        ];
+        rules.into_iter().find(|(kept, _)| !kept).map(|(_, why)| why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+cluster = "lab"
+state_dir = "/var/lib/ringvault"
+[rabbitmq]
+url_file = "/etc/ringvault/amqp"
+[vault]
+url = "file:///vault"
+[signing]
+key_file = "/etc/ringvault/key"
+[cassandra]
+cql = "127.0.0.1:9042"
+control = "jolokia"
+jolokia_url = "http://127.0.0.1:8778/jolokia/"
+"#;
+
+    fn read(text: &str) -> Result<WorkerConfig, ConfigProblem> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        WorkerConfig::from_file(file.path())
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_with_its_line() {
+        assert_eq!(read(GOOD).unwrap().worker.slots, 4);
+        let error = read(&GOOD.replace("jolokia_url", "jolokia_uri")).unwrap_err().to_string();
+        assert!(error.contains("jolokia_uri") && error.contains("line 13"), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (from, to) in [
+            ("control = \"jolokia\"", "control = \"nodetool\"\ndata_dirs = [\"/data\"]"),
+            ("control = \"jolokia\"", "control = \"nodetool\"\nnodetool = [\"nodetool\"]"),
+            ("cql =", "jolokia_username = \"u\"\ncql ="),
+            ("cql =", "work_timeout_seconds = 0\ncql ="),
+            ("cql =", "username = \"u\"\ncql ="),
+            ("[cassandra]", "[worker]\nslots = 1\nshort_slots = 1\n[cassandra]"),
+        ] {
+            assert!(matches!(read(&GOOD.replace(from, to)), Err(ConfigProblem::Meaning { .. })));
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The work of each kind of task.
+//!
+//! Every executor may be started again at any point: it looks at what is there (a snapshot by its
+//! tag, objects by the journal, staged files by hash, imported batches by their record) and goes on
+//! from it. It says what it did, or which class of error stopped it.
+
+mod failure;
+mod restore;
+mod run_to_stop;
+mod seal;
+mod snapshot;
+mod source;
+mod upload;
+mod vault_work;
+mod workspace;
+
+use ringvault_core::{
+    TaskError, WorkerId,
+    task::{TaskPayload, TaskResult},
+};
+use ringvault_queue::message::{NodeHello, TaskOffer};
+use ringvault_vault::{Vault, transfer::TransferContext};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{agent::TaskHandle, config::WorkerConfig, node::Node};
+use run_to_stop::{grace, run_to_stop};
+
+/// Executes tasks on one node.
+#[derive(Debug)]
+pub struct Executor {
+    config: WorkerConfig,
+    node: Node,
+    vault: Vault,
+}
+
+impl Executor {
+    /// For this node and vault.
+    pub const fn new(config: WorkerConfig, node: Node, vault: Vault) -> Self {
+        Self { config, node, vault }
+    }
+
+    /// The worker's configuration.
+    pub const fn config(&self) -> &WorkerConfig {
+        &self.config
+    }
+
+    /// What the worker announces.
+    pub async fn describe(&self, worker: WorkerId, incarnation: Uuid) -> NodeHello {
+        self.node.describe(&self.config, worker, incarnation).await
+    }
+
+    /// Executes one task.
+    pub async fn execute(&self, offer: TaskOffer, handle: TaskHandle) -> Result<TaskResult, TaskError> {
+        let span = tracing::info_span!(
+            "task",
+            task = %offer.task,
+            job = %offer.job,
+            stage = offer.stage.as_str(),
+            epoch = offer.epoch,
+        );
+        let grace = {
+            let payload = offer.payload.clone();
+            move |why| grace(&payload, why)
+        };
+        let work = self.dispatch(offer.payload, &handle).instrument(span);
+        run_to_stop(work, &handle.stop, grace).await
+    }
+
+    /// Each executor's future is boxed: one that holds them all would not fit on a thread's stack.
+    async fn dispatch(&self, payload: TaskPayload, handle: &TaskHandle) -> Result<TaskResult, TaskError> {
+        match payload {
+            TaskPayload::Snapshot(task) => {
+                Box::pin(self.snapshot(&task, handle)).await.map(TaskResult::Snapshot)
+            }
+            TaskPayload::Upload(task) => Box::pin(self.upload(&task, handle)).await.map(TaskResult::Upload),
+            TaskPayload::Seal(task) => Box::pin(self.seal(&task, handle)).await.map(TaskResult::Seal),
+            TaskPayload::Release(task) => Box::pin(self.release(&task)).await,
+            TaskPayload::Check(task) => Box::pin(self.check(&task, handle)).await.map(TaskResult::Check),
+            TaskPayload::VerifyReport(task) => {
+                Box::pin(self.verify_report(&task)).await.map(TaskResult::Report)
+            }
+            TaskPayload::Plan(task) => Box::pin(self.plan(&task, handle)).await.map(TaskResult::Plan),
+            TaskPayload::Preflight(task) => Box::pin(self.preflight(&task)).await.map(TaskResult::Preflight),
+            TaskPayload::Download(task) => {
+                Box::pin(self.download(&task, handle)).await.map(TaskResult::Download)
+            }
+            TaskPayload::Schema(task) => Box::pin(self.schema(&task)).await.map(TaskResult::Schema),
+            TaskPayload::Truncate(task) => {
+                Box::pin(self.truncate(&task, handle)).await.map(TaskResult::Truncate)
+            }
+            TaskPayload::Apply(task) => Box::pin(self.apply(&task, handle)).await.map(TaskResult::Apply),
+            TaskPayload::Settle(task) => Box::pin(self.settle(&task, handle)).await.map(TaskResult::Settle),
+            TaskPayload::Validate(task) => {
+                Box::pin(self.validate(&task, handle)).await.map(TaskResult::Validate)
+            }
+            TaskPayload::Mark(task) => Box::pin(self.mark(&task)).await.map(TaskResult::Mark),
+            TaskPayload::Sweep(task) => Box::pin(self.sweep(&task, handle)).await.map(TaskResult::Sweep),
+            TaskPayload::PurgeReport(task) => {
+                Box::pin(self.purge_report(&task)).await.map(TaskResult::Report)
+            }
+        }
+    }
+
+    /// What a transfer of this task works with.
+    fn transfer(&self, handle: &TaskHandle, rate_limit: Option<u64>) -> TransferContext {
+        if rate_limit.is_some() {
+            handle.throttle().set_rate(rate_limit);
+        }
+        TransferContext {
+            store: self.vault.store().clone(),
+            throttle: handle.throttle().clone(),
+            progress: handle.transfer().clone(),
+            stop: handle.stop.token().clone(),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! `plan`: reads the backup's seal and both schemas, chooses the method, adds up each node's share,
+//! looks for what stands in the way, and writes the plan to the vault.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Utc;
+use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
+use ringvault_core::{
+    HostId, TaskError,
+    cluster::{Replication, Topology},
+    restore::{choose_method, is_restored_online},
+    selection::TableName,
+    task::{PlanResult, RestoreTask},
+};
+use ringvault_vault::backup::SealRecord;
+
+use super::{
+    plan_checks::{Findings, SchemaCheck},
+    record::{PlannedManifest, PlannedTable, RestorePlan},
+    ring::ring_motion,
+};
+use crate::{
+    agent::TaskHandle,
+    executor::{Executor, snapshot::is_wanted},
+};
+
+impl Executor {
+    pub(in crate::executor) async fn plan(
+        &self,
+        task: &RestoreTask,
+        handle: &TaskHandle,
+    ) -> Result<PlanResult, TaskError> {
+        let spec = &task.spec;
+        let seal =
+            self.vault.seal_of(&spec.source, &spec.backup).await.map_err(|error| error.to_task_error())?;
+        handle.step(0, 4, "schemas");
+        let schema = self.backup_schema(&seal.schema).await?;
+        let cql = self.node.cql().await?;
+        let target = cql.topology().await?;
+        let existing = cql.schema().await?;
+
+        let tables = planned_tables(task, &seal, &schema);
+        let mut findings = Findings::default();
+        let check = SchemaCheck { spec, seal: &seal, wanted: &schema, existing: &existing, tables: &tables };
+        check.selection(&mut findings);
+        check.schema(&target, &mut findings);
+        check.coverage(&mut findings);
+        check.age(Utc::now(), &cql.gc_grace().await?, &mut findings);
+        check.views(&mut findings);
+        for problem in ring_motion(&self.node.control().node_info().await?) {
+            findings.blocker(problem);
+        }
+        self.check_empty(spec, &existing, &tables, &mut findings).await?;
+
+        handle.step(1, 4, "method");
+        let held: Vec<HostId> = seal.nodes.iter().map(|node| node.host_id).collect();
+        let keyspaces = target_replication(&seal.topology, &target, &tables);
+        let choice =
+            choose_method(spec.method, &seal.topology, &held, &target, &keyspaces).map_err(|error| {
+                TaskError::permanent("RV-METHOD", error.to_string())
+                    .with_next("leave --method out, or say --method import")
+            })?;
+        let mut plan = RestorePlan {
+            version: RestorePlan::VERSION,
+            job: task.job,
+            spec: spec.clone(),
+            made_at: Utc::now(),
+            keyspaces,
+            method: choice.method,
+            target,
+            facts: table_ids(&schema, &tables),
+            tables,
+            sstable_versions: BTreeSet::new(),
+            manifests: seal
+                .nodes
+                .iter()
+                .map(|node| PlannedManifest {
+                    host_id: node.host_id,
+                    key: node.key.clone(),
+                    blake3: node.blake3,
+                })
+                .collect(),
+            schema: seal.schema.clone(),
+            nodes: Vec::new(),
+        };
+        handle.step(2, 4, "shares");
+        self.add_up(&mut plan, &seal.topology, &mut findings).await?;
+        // Each node looks for itself once more, in its preflight.
+        for version in &plan.sstable_versions {
+            if !cql.loads_sstable_version(version).await? {
+                findings.blocker(format!(
+                    "the target (Cassandra {}) does not load SSTables of version {version}",
+                    cql.local().release_version
+                ));
+            }
+        }
+        findings.check(format!("manifests {}/{}", seal.nodes.len(), seal.topology.nodes.len()));
+        if findings.blockers.is_empty() {
+            findings.check("schema ok".to_owned());
+            findings.check("formats ok".to_owned());
+        }
+        handle.step(3, 4, "writing the plan");
+        if spec.plan_only {
+            self.remove_job_files(task.job).await?;
+        }
+        if !spec.plan_only && !findings.blockers.is_empty() {
+            return Err(TaskError::permanent(
+                "RV-RESTORE-BLOCKED",
+                format!(
+                    "restoring {} to {} is blocked: {}. Nothing was changed",
+                    spec.backup,
+                    spec.target,
+                    findings.blockers.join("; ")
+                ),
+            )
+            .with_next(format!("ringvault restore plan --from {} --to {}", spec.backup, spec.target)));
+        }
+        let written = self.write_plan(&plan, handle.epoch).await?;
+        Ok(PlanResult {
+            key: written.key,
+            blake3: Some(written.blake3),
+            method: plan.method.name(),
+            reason: choice.reason,
+            source_nodes: u32::try_from(seal.topology.nodes.len()).unwrap_or(u32::MAX),
+            tables: plan.tables.len() as u64,
+            nodes: plan.nodes,
+            blockers: findings.blockers,
+            warnings: findings.warnings,
+            checks: findings.checks,
+        })
+    }
+}
+
+/// Tables whose data is brought: those selected, backed up, and not derived from others. Views are
+/// rebuilt from their base tables. `system_auth` comes last.
+fn planned_tables(task: &RestoreTask, seal: &SealRecord, schema: &SchemaDump) -> Vec<TableName> {
+    let spec = &task.spec;
+    let mut tables: Vec<TableName> = schema
+        .objects
+        .iter()
+        .filter(|object| object.kind == ObjectKind::Table)
+        .filter(|object| {
+            is_restored_online(&spec.selection, spec.with_auth, &object.keyspace, &object.name)
+                && is_wanted(&seal.start.selection, &object.keyspace, &object.name)
+        })
+        .map(|object| TableName::new(&object.keyspace, &object.name))
+        .collect();
+    tables.sort_by_key(|table| (table.keyspace == "system_auth", table.clone()));
+    tables
+}
+
+/// What is known of the tables before the manifests are read: their ids.
+fn table_ids(schema: &SchemaDump, tables: &[TableName]) -> BTreeMap<TableName, PlannedTable> {
+    tables
+        .iter()
+        .filter_map(|table| {
+            let table_id = schema.shape(&table.keyspace, &table.table)?.table_id;
+            Some((table.clone(), PlannedTable { table_id, ..PlannedTable::default() }))
+        })
+        .collect()
+}
+
+/// The replication each keyspace will have on the target: what it has, or what it is created with.
+fn target_replication(
+    source: &Topology,
+    target: &Topology,
+    tables: &[TableName],
+) -> BTreeMap<String, Replication> {
+    tables
+        .iter()
+        .filter_map(|table| {
+            let replication =
+                target.keyspaces.get(&table.keyspace).or_else(|| source.keyspaces.get(&table.keyspace))?;
+            Some((table.keyspace.clone(), replication.clone()))
+        })
+        .collect()
+}

@@ -1,0 +1,330 @@
+//! What can stand in a restore's way, found before anything is changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use ringvault_cassandra::{
+    cql::Consistency,
+    schema::{
+        ObjectKind, SchemaDump, SchemaObject, TableComparison, TypeMisfit, compare_table, compare_types,
+    },
+};
+use ringvault_core::{
+    TaskError,
+    cluster::{Coverage, CoverageReport, Replication, Topology},
+    job::RestoreSpec,
+    selection::TableName,
+};
+use ringvault_vault::backup::SealRecord;
+
+use crate::executor::{Executor, snapshot::is_wanted};
+
+/// Cassandra's default `gc_grace_seconds`, for tables that are still to be made.
+const DEFAULT_GC_GRACE: Duration = Duration::from_hours(240);
+/// Tables named in one line.
+const MAX_NAMED: usize = 5;
+/// Lines of one kind listed before the rest is only counted.
+const MAX_LINES: usize = 50;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub(super) blockers: Vec<String>,
+    pub(super) warnings: Vec<String>,
+    pub(super) checks: Vec<String>,
+}
+
+impl Findings {
+    pub(super) fn blocker(&mut self, text: String) {
+        push(&mut self.blockers, text);
+    }
+
+    pub(super) fn warning(&mut self, text: String) {
+        push(&mut self.warnings, text);
+    }
+
+    pub(super) fn check(&mut self, text: String) {
+        push(&mut self.checks, text);
+    }
+}
+
+fn push(lines: &mut Vec<String>, text: String) {
+    match lines.len() {
+        len if len < MAX_LINES => lines.push(text),
+        MAX_LINES => lines.push("and more of the kind".to_owned()),
+        _ => {}
+    }
+}
+
+/// Both schemas and what of them is meant.
+pub(super) struct SchemaCheck<'a> {
+    pub(super) spec: &'a RestoreSpec,
+    pub(super) seal: &'a SealRecord,
+    pub(super) wanted: &'a SchemaDump,
+    pub(super) existing: &'a SchemaDump,
+    pub(super) tables: &'a [TableName],
+}
+
+impl SchemaCheck<'_> {
+    /// Everything that was named is in the backup.
+    pub(super) fn selection(&self, findings: &mut Findings) {
+        let backup = &self.spec.backup;
+        for keyspace in &self.spec.selection.keyspaces {
+            if !self.tables.iter().any(|table| table.keyspace == *keyspace) {
+                findings.blocker(format!(
+                    "{backup} holds no table of keyspace {keyspace} that can be restored online"
+                ));
+            }
+        }
+        for table in &self.spec.selection.tables {
+            if self.tables.contains(table) {
+                continue;
+            }
+            let held = is_wanted(&self.seal.start.selection, &table.keyspace, &table.table);
+            let view = self.wanted.find(ObjectKind::View, &table.keyspace, &table.table);
+            findings.blocker(match view.and_then(|view| view.base.as_deref()) {
+                Some(base) => format!("{table} is a view: restore its base table {}.{base}", table.keyspace),
+                None if !held => format!("{table} was left out of {backup}"),
+                None => format!("{backup} holds no table {table} that can be restored online"),
+            });
+        }
+        if self.tables.is_empty() && findings.blockers.is_empty() {
+            findings.blocker(format!("{backup} holds no table to restore"));
+        }
+    }
+
+    /// Existing tables and types fit; missing ones can be created.
+    pub(super) fn schema(&self, target: &Topology, findings: &mut Findings) {
+        for table in self.tables {
+            let Some(wanted) = self.wanted.shape(&table.keyspace, &table.table) else { continue };
+            match self.existing.shape(&table.keyspace, &table.table) {
+                Some(existing) => match compare_table(wanted, existing) {
+                    TableComparison::Equal { .. } => {}
+                    TableComparison::Compatible { added, .. } => findings.warning(format!(
+                        "{table} has columns that the backup does not know: {} will be null",
+                        added.join(", ")
+                    )),
+                    TableComparison::Incompatible { reasons } => {
+                        findings.blocker(format!("{table} does not fit the backup: {}", reasons.join(", ")));
+                    }
+                },
+                None if self.spec.skip_schema => {
+                    findings.blocker(format!(
+                        "{table} does not exist on the target, and --skip-schema creates nothing"
+                    ));
+                }
+                None => {}
+            }
+        }
+        self.types(findings);
+        self.data_centers(target, findings);
+    }
+
+    fn types(&self, findings: &mut Findings) {
+        for misfit in compare_types(self.wanted, self.existing, self.tables) {
+            match misfit {
+                TypeMisfit::Differs { name } => findings.blocker(format!("type {name} is not what it was")),
+                TypeMisfit::Missing { name } if self.spec.skip_schema => findings.blocker(format!(
+                    "type {name} does not exist on the target, and --skip-schema creates nothing"
+                )),
+                TypeMisfit::Missing { .. } => {}
+            }
+        }
+    }
+
+    /// Views are built anew from what the target has; the backup's own views of the same name are not
+    /// made then.
+    pub(super) fn views(&self, findings: &mut Findings) {
+        for view in self.existing.objects.iter().filter(|object| object.kind == ObjectKind::View) {
+            let base = TableName::new(&view.keyspace, view.base.as_deref().unwrap_or_default());
+            let wanted = self.wanted.find(ObjectKind::View, &view.keyspace, &view.name);
+            let differs = wanted.is_some_and(|wanted| without_id(wanted) != without_id(view));
+            if self.tables.contains(&base) && differs {
+                findings.warning(format!(
+                    "view {}.{} is not what it was: the target's stays",
+                    view.keyspace, view.name
+                ));
+            }
+        }
+    }
+
+    fn data_centers(&self, target: &Topology, findings: &mut Findings) {
+        for object in self.wanted.objects.iter().filter(|o| o.kind == ObjectKind::Keyspace) {
+            let keyspace = &object.keyspace;
+            let needed = self.tables.iter().any(|table| table.keyspace == *keyspace);
+            if !needed || self.existing.find(ObjectKind::Keyspace, keyspace, keyspace).is_some() {
+                continue;
+            }
+            let Some(Replication::NetworkTopology { factors }) = self.seal.topology.keyspaces.get(keyspace)
+            else {
+                continue;
+            };
+            for dc in factors.keys().filter(|dc| !target.nodes.iter().any(|node| node.dc == **dc)) {
+                findings.blocker(format!("keyspace {keyspace} is replicated to data center {dc}, which the target does not have: create the keyspace first"));
+            }
+        }
+    }
+
+    /// Every range of what is selected is held.
+    pub(super) fn coverage(&self, findings: &mut Findings) {
+        for lack in lacking_keyspaces(self.tables, &self.seal.report, &self.seal.topology) {
+            findings.blocker(lack);
+        }
+        if self.seal.coverage != Coverage::Complete {
+            let missing = self.seal.report.missing.len();
+            findings.warning(format!(
+                "the backup is {}: {missing} nodes are missing",
+                self.seal.coverage.as_str()
+            ));
+        }
+    }
+
+    /// Deletions older than a table's `gc_grace_seconds` may be forgotten, while what they deleted
+    /// comes back.
+    pub(super) fn age(
+        &self,
+        now: DateTime<Utc>,
+        gc_grace: &BTreeMap<TableName, Duration>,
+        findings: &mut Findings,
+    ) {
+        let taken = self.seal.nodes.iter().map(|node| node.snapshot_at).min().unwrap_or(self.seal.sealed_at);
+        let age = (now - taken).to_std().unwrap_or_default();
+        let older = older_than_grace(self.tables, age, gc_grace);
+        if !older.is_empty() {
+            findings.warning(format!(
+                "the backup is {} old, which is more than gc_grace_seconds of {}: deleted rows may come back where tables are not truncated, or where a replica had missed the deletion",
+                in_words(age),
+                named(&older)
+            ));
+        }
+        if self.spec.truncate {
+            findings.warning(
+                "Cassandra keeps a snapshot of each table that it truncates (auto_snapshot): its room is free again after nodetool clearsnapshot"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+/// Keyspaces that the backup does not hold, or not all ranges of. One that its report does not name
+/// is not in it: a backup of one data center leaves out what has no replicas there.
+fn lacking_keyspaces(tables: &[TableName], report: &CoverageReport, source: &Topology) -> Vec<String> {
+    let keyspaces: BTreeSet<&str> = tables.iter().map(|table| table.keyspace.as_str()).collect();
+    keyspaces
+        .into_iter()
+        .filter(|keyspace| source.keyspaces.get(*keyspace) != Some(&Replication::Local))
+        .filter_map(|keyspace| match report.keyspaces.get(keyspace) {
+            None => Some(format!(
+                "the backup does not hold keyspace {keyspace}: it has no replicas on the nodes that were backed up. Name what is to be restored with --keyspace"
+            )),
+            Some(held) if held.fewest_replicas == 0 => {
+                Some(format!("the backup lacks token ranges of keyspace {keyspace}"))
+            }
+            Some(_) => None,
+        })
+        .collect()
+}
+
+fn older_than_grace<'a>(
+    tables: &'a [TableName],
+    age: Duration,
+    gc_grace: &BTreeMap<TableName, Duration>,
+) -> Vec<&'a TableName> {
+    tables.iter().filter(|table| age > *gc_grace.get(*table).unwrap_or(&DEFAULT_GC_GRACE)).collect()
+}
+
+fn named(tables: &[&TableName]) -> String {
+    let names: Vec<String> = tables.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+    let more = tables.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more tables") } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+fn in_words(age: Duration) -> String {
+    let hours = age.as_secs() / 3600;
+    match hours {
+        0 => format!("{} minutes", age.as_secs() / 60),
+        1..48 => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+/// A view's statements but for its id, which says nothing about what it shows.
+fn without_id(view: &SchemaObject) -> Vec<String> {
+    let id = view.table.as_ref().map(|shape| shape.table_id.to_string()).unwrap_or_default();
+    view.statements.iter().map(|text| text.replace(&id, "")).collect()
+}
+
+impl Executor {
+    /// Tables that hold data are blockers unless they are to be truncated.
+    pub(super) async fn check_empty(
+        &self,
+        spec: &RestoreSpec,
+        existing: &SchemaDump,
+        tables: &[TableName],
+        findings: &mut Findings,
+    ) -> Result<(), TaskError> {
+        if spec.truncate {
+            return Ok(());
+        }
+        let cql = self.node.cql().await?;
+        for table in tables {
+            // Authentication is always there; its rows are merged.
+            let is_there = existing.find(ObjectKind::Table, &table.keyspace, &table.table).is_some();
+            if !is_there || table.keyspace == "system_auth" {
+                continue;
+            }
+            match cql.is_empty(table, Consistency::All).await {
+                Ok(true) => {}
+                Ok(false) => findings.blocker(format!("{table} is not empty: add --truncate")),
+                Err(error) if spec.plan_only => {
+                    findings.blocker(format!("{table} could not be read at every replica: {}", error.kind));
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ringvault_core::cluster::KeyspaceCoverage;
+
+    use super::*;
+
+    #[test]
+    fn a_keyspace_that_the_backup_does_not_hold_is_not_restored() {
+        let held = |ranges, fewest_replicas| KeyspaceCoverage { ranges, held: 0, fewest_replicas };
+        let report = CoverageReport {
+            coverage: Coverage::Covering,
+            keyspaces: [("held".to_owned(), held(3, 1)), ("thin".to_owned(), held(3, 0))].into(),
+            missing: Vec::new(),
+        };
+        let source =
+            Topology { nodes: Vec::new(), keyspaces: [("local".to_owned(), Replication::Local)].into() };
+        let lacking = |keyspace| {
+            let tables = [TableName::new(keyspace, "a"), TableName::new(keyspace, "b")];
+            lacking_keyspaces(&tables, &report, &source)
+        };
+        assert!(lacking("held").is_empty() && lacking("local").is_empty());
+        assert!(lacking("thin")[0].contains("lacks token ranges"));
+        let absent = lacking("west");
+        assert!(absent.len() == 1 && absent[0].contains("does not hold keyspace west"), "{absent:?}");
+    }
+
+    #[test]
+    fn each_table_has_a_grace_of_its_own() {
+        let (short, usual) = (TableName::new("k", "short"), TableName::new("k", "usual"));
+        let tables = [short.clone(), usual];
+        let grace = [(short.clone(), Duration::from_hours(1))].into();
+        let older = |hours| older_than_grace(&tables, Duration::from_hours(hours), &grace);
+        assert!(older(1).is_empty());
+        assert_eq!(older(2), [&short]);
+        assert_eq!(older(241).len(), 2);
+    }
+}

@@ -1,0 +1,179 @@
+//! Reads every manifest once: each target node's share, what is known of each table, and whether
+//! each node of the backup holds every table that it must.
+//!
+//! A node of the backup that owned ranges of a keyspace has a folder of each of its tables, empty or
+//! not. Where one is missing, the backup does not hold what the node had of it: restoring would
+//! bring less than it seems to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ringvault_core::{
+    HostId, TaskError,
+    cluster::Topology,
+    restore::{Owners, Share},
+    selection::TableName,
+    task::NodePlan,
+};
+use ringvault_vault::manifest::SstableFacts;
+
+use super::{
+    plan_checks::Findings,
+    record::{PlannedTable, RestorePlan},
+    share::{PlannedTables, Restored, facts, restored_components},
+};
+use crate::executor::Executor;
+
+/// What is added up over the manifests.
+struct Sums {
+    nodes: Vec<(NodePlan, Share)>,
+    tables: BTreeMap<TableName, PlannedTable>,
+    versions: BTreeSet<String>,
+    /// Tables that the manifest at hand names.
+    seen: BTreeSet<TableName>,
+}
+
+impl Sums {
+    fn add(&mut self, source: HostId, name: TableName, entry: Restored) {
+        let entry = match entry {
+            Restored::Table => {
+                self.seen.insert(name);
+                return;
+            }
+            Restored::Sstable(entry) => entry,
+        };
+        let table = self.tables.entry(name).or_default();
+        table.sstables += 1;
+        table.partitions = table.partitions.saturating_add(partitions_with_rows(entry.facts));
+        let sstable = facts(source, &entry);
+        for (node, share) in self.nodes.iter_mut().filter(|(_, share)| share.wants(&sstable)) {
+            table.cleanup |= !share.owns_all(&sstable);
+            node.sstables += 1;
+            for component in restored_components(&entry) {
+                node.files += 1;
+                node.bytes = node.bytes.saturating_add(component.size);
+            }
+        }
+        if !self.versions.contains(&entry.name.version) {
+            self.versions.insert(entry.name.version);
+        }
+    }
+}
+
+/// At most so many partitions of an SSTable have rows. One without a row holds deletions of whole
+/// partitions and nothing else.
+fn partitions_with_rows(facts: SstableFacts) -> u64 {
+    if facts.rows == Some(0) { 0 } else { facts.partitions.unwrap_or_default() }
+}
+
+impl Executor {
+    /// Fills in each target node's share and what is known of the tables.
+    pub(super) async fn add_up(
+        &self,
+        plan: &mut RestorePlan,
+        source: &Topology,
+        findings: &mut Findings,
+    ) -> Result<(), TaskError> {
+        // Not the job's folder: whichever worker plans need not be one that the job's end clears up.
+        let scratch = self.config.scratch_dir();
+        let owners = Arc::new(Owners::new(&plan.target, &plan.keyspaces));
+        let source_owners = Owners::new(source, &source.keyspaces);
+        let nodes = plan
+            .target
+            .nodes
+            .iter()
+            .map(|node| {
+                let share = Share::new(&plan.method, &owners, node.host_id);
+                let (host_id, address) = (node.host_id, node.address.clone());
+                (NodePlan { host_id, address, sstables: 0, files: 0, bytes: 0 }, share)
+            })
+            .collect();
+        let tables = PlannedTables::of(plan);
+        let mut sums = Sums {
+            nodes,
+            tables: std::mem::take(&mut plan.facts),
+            versions: BTreeSet::new(),
+            seen: BTreeSet::new(),
+        };
+        let mut lacking: BTreeMap<&TableName, Vec<&str>> = BTreeMap::new();
+        for manifest in &plan.manifests {
+            let host = manifest.host_id;
+            sums = self
+                .read_manifest(manifest, &scratch, tables.clone(), sums, move |sums, table, entry| {
+                    sums.add(host, table, entry);
+                })
+                .await?;
+            let seen = std::mem::take(&mut sums.seen);
+            let address = source.node(host).map_or("?", |node| node.address.as_str());
+            for table in missing_tables(&plan.tables, &seen, &source_owners, host) {
+                lacking.entry(table).or_default().push(address);
+            }
+        }
+        for (table, nodes) in lacking {
+            findings.blocker(format!(
+                "the backup does not hold {table} of {}: leave the table out, or take another backup",
+                nodes.join(", ")
+            ));
+        }
+        plan.nodes = sums.nodes.into_iter().map(|(node, _)| node).collect();
+        plan.facts = sums.tables;
+        plan.sstable_versions = sums.versions;
+        Ok(())
+    }
+}
+
+/// The tables that a node of the backup must hold, as it owned ranges of their keyspaces, and that
+/// its manifest does not name.
+fn missing_tables<'a>(
+    tables: &'a [TableName],
+    seen: &BTreeSet<TableName>,
+    owners: &Owners,
+    host: HostId,
+) -> Vec<&'a TableName> {
+    let must_hold =
+        |table: &TableName| owners.of(&table.keyspace, host).is_none_or(|owned| !owned.is_empty());
+    tables.iter().filter(|table| !seen.contains(*table) && must_hold(table)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ringvault_core::cluster::{Node, Replication, Token};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn deleted_partitions_are_not_waited_for() {
+        let facts = |partitions, rows| SstableFacts { partitions, rows, ..SstableFacts::default() };
+        assert_eq!(partitions_with_rows(facts(Some(3), Some(0))), 0);
+        assert_eq!(partitions_with_rows(facts(Some(3), Some(1))), 3);
+        assert_eq!(partitions_with_rows(facts(Some(3), None)), 3);
+        assert_eq!(partitions_with_rows(facts(None, None)), 0);
+    }
+
+    #[test]
+    fn a_node_must_hold_the_tables_it_owned_a_part_of() {
+        let node = |n: u128, dc: &str| Node {
+            host_id: HostId(Uuid::from_u128(n)),
+            address: format!("10.0.0.{n}"),
+            dc: dc.into(),
+            rack: "r1".into(),
+            tokens: vec![Token(i64::try_from(n).unwrap())],
+        };
+        let west = Replication::NetworkTopology { factors: [("west".to_owned(), 1)].into() };
+        let topology = Topology {
+            nodes: vec![node(1, "east"), node(2, "west")],
+            keyspaces: [("k".to_owned(), west)].into(),
+        };
+        let owners = Owners::new(&topology, &topology.keyspaces);
+        let (held, other) = (TableName::new("k", "held"), TableName::new("k", "other"));
+        let unknown = TableName::new("unknown", "t");
+        let tables = [held.clone(), other.clone(), unknown.clone()];
+        let missing =
+            |n| missing_tables(&tables, &[held.clone()].into(), &owners, HostId(Uuid::from_u128(n)));
+        assert_eq!(missing(2), [&other, &unknown]);
+        assert_eq!(missing(1), [&unknown], "no replica, nothing to hold");
+    }
+}

@@ -1,0 +1,54 @@
+//! How much room a node's share needs, on which file system.
+//!
+//! Files are staged whole. Where a data directory lies on the stage's file system, importing is a
+//! rename and takes no more room; on another it is a copy. Cassandra spreads SSTables over its data
+//! directories, so each of them is counted with an equal part.
+
+use std::{collections::BTreeMap, os::unix::fs::MetadataExt as _, path::Path};
+
+/// A folder and the number of its file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) device: u64,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(dir: &'a Path) -> std::io::Result<Self> {
+        Ok(Self { dir, device: std::fs::metadata(dir)?.dev() })
+    }
+}
+
+/// Bytes needed, with one folder for each file system concerned. `reserve` stays free on each.
+pub(super) fn room_needed<'a>(
+    stage: &Place<'a>,
+    data_dirs: &[Place<'a>],
+    share: u64,
+    reserve: u64,
+) -> Vec<(&'a Path, u64)> {
+    let mut needed = BTreeMap::from([(stage.device, (stage.dir, share.saturating_add(reserve)))]);
+    let part = share.div_ceil(data_dirs.len().max(1) as u64);
+    for place in data_dirs.iter().filter(|place| place.device != stage.device) {
+        let (_, bytes) = needed.entry(place.device).or_insert((place.dir, reserve));
+        *bytes = bytes.saturating_add(part);
+    }
+    needed.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_system_is_counted_for_what_comes_to_it() {
+        let place = |dir, device| Place { dir: Path::new(dir), device };
+        let stage = place("/stage", 1);
+        let needed = |dirs: &[Place<'static>]| room_needed(&stage, dirs, 1000, 10);
+        assert_eq!(needed(&[place("/a", 1)]), [(Path::new("/stage"), 1010)]);
+        assert_eq!(
+            needed(&[place("/a", 1), place("/b", 2), place("/c", 3), place("/d", 3)]),
+            [(Path::new("/stage"), 1010), (Path::new("/b"), 260), (Path::new("/c"), 510)]
+        );
+        assert_eq!(room_needed(&stage, &[], u64::MAX, 10), [(Path::new("/stage"), u64::MAX)]);
+    }
+}

@@ -1,0 +1,187 @@
+//! A node's share of a restore: the SSTables it takes, derived from the plan and the manifests.
+
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use ringvault_core::{
+    HostId, TaskError,
+    restore::{Owners, Share, SstableFacts},
+    selection::TableName,
+};
+use ringvault_vault::manifest::{Component, Entry, ManifestFile, SstableEntry, TableRef};
+use uuid::Uuid;
+
+use super::record::{PlannedManifest, RestorePlan};
+use crate::executor::{Executor, failure};
+
+/// An SSTable to take, and whose it was.
+#[derive(Debug, Clone)]
+pub(super) struct SharedSstable {
+    pub(super) source: HostId,
+    pub(super) entry: SstableEntry,
+}
+
+impl SharedSstable {
+    pub(super) fn table(&self) -> TableName {
+        TableName::new(&self.entry.table.keyspace, &self.entry.table.table)
+    }
+
+    /// Tells it from every other SSTable of the backup, and is a relative path.
+    pub(super) fn place(&self) -> String {
+        let SstableEntry { table, name, .. } = &self.entry;
+        format!(
+            "{}/{}/{}/{}/{}-{}-{}",
+            table.keyspace, table.table, self.source, table.data_dir, name.version, name.id, name.format
+        )
+    }
+
+    /// The files that are brought: indexes are built anew by the node.
+    pub(super) fn components(&self) -> impl Iterator<Item = &Component> {
+        restored_components(&self.entry)
+    }
+}
+
+/// The components of an SSTable that a restore brings.
+pub(super) fn restored_components(entry: &SstableEntry) -> impl Iterator<Item = &Component> {
+    entry.components.iter().filter(|component| !component.name.starts_with("SAI+"))
+}
+
+/// The tables of a plan, with their ids in the backup where they are known: a manifest may also name
+/// an earlier table of the same name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PlannedTables(HashMap<TableName, Option<Uuid>>);
+
+impl PlannedTables {
+    pub(super) fn of(plan: &RestorePlan) -> Arc<Self> {
+        let id_of = |table: &TableName| plan.facts.get(table).map(|facts| facts.table_id);
+        Arc::new(Self(plan.tables.iter().map(|table| (table.clone(), id_of(table))).collect()))
+    }
+
+    /// The planned table that this is.
+    fn find(&self, table: &TableRef) -> Option<TableName> {
+        let name = TableName::new(&table.keyspace, &table.table);
+        let id = self.0.get(&name)?;
+        id.is_none_or(|id| id == table.table_id).then_some(name)
+    }
+
+    /// What a manifest's entry means to the restore; `None` if nothing.
+    fn restored(&self, entry: Entry) -> Option<(TableName, Restored)> {
+        match entry {
+            Entry::Table(table) => Some((self.find(&table.table)?, Restored::Table)),
+            // SSTables of legacy indexes are left: indexes are built anew.
+            Entry::Sstable(sstable) if sstable.name.index.is_some() => None,
+            Entry::Sstable(sstable) => {
+                Some((self.find(&sstable.table)?, Restored::Sstable(Box::new(sstable))))
+            }
+        }
+    }
+}
+
+/// A manifest's entry that a restore is about.
+pub(super) enum Restored {
+    /// The node has the table, with or without SSTables.
+    Table,
+    Sstable(Box<SstableEntry>),
+}
+
+/// The planner's view of an SSTable.
+pub(super) fn facts(source: HostId, entry: &SstableEntry) -> SstableFacts<'_> {
+    SstableFacts {
+        source,
+        keyspace: &entry.table.keyspace,
+        span: entry.facts.first_token.zip(entry.facts.last_token),
+    }
+}
+
+impl Executor {
+    /// Reads one node's manifest of the backup, and calls `each` with every entry of `tables`.
+    pub(super) async fn read_manifest<T: Send + 'static>(
+        &self,
+        manifest: &PlannedManifest,
+        scratch: &Path,
+        tables: Arc<PlannedTables>,
+        mut state: T,
+        mut each: impl FnMut(&mut T, TableName, Restored) + Send + 'static,
+    ) -> Result<T, TaskError> {
+        let file = ManifestFile::fetch(self.vault.store(), &manifest.key, Some(manifest.blake3), scratch)
+            .await
+            .map_err(|error| error.to_task_error())?;
+        tokio::task::spawn_blocking(move || {
+            let mut reader = file.reader().map_err(|error| error.to_task_error())?;
+            while let Some(entry) = reader.next_entry().map_err(|error| error.to_task_error())? {
+                if let Some((table, restored)) = tables.restored(entry) {
+                    each(&mut state, table, restored);
+                }
+            }
+            Ok(state)
+        })
+        .await
+        .map_err(failure::internal)?
+    }
+
+    /// The share of `host`, in the order of the planned tables.
+    pub(super) async fn share_of(
+        &self,
+        plan: &RestorePlan,
+        host: HostId,
+        scratch: &Path,
+    ) -> Result<Vec<SharedSstable>, TaskError> {
+        let tables = PlannedTables::of(plan);
+        let owners = Arc::new(Owners::new(&plan.target, &plan.keyspaces));
+        let rule = Share::new(&plan.method, &owners, host);
+        let mut share = Vec::new();
+        for manifest in plan.manifests.iter().filter(|manifest| rule.takes_from(manifest.host_id)) {
+            let (source, rule) = (manifest.host_id, rule.clone());
+            share = self
+                .read_manifest(manifest, scratch, tables.clone(), share, move |share, _, entry| {
+                    if let Restored::Sstable(entry) = entry
+                        && rule.wants(&facts(source, &entry))
+                    {
+                        share.push(SharedSstable { source, entry: *entry });
+                    }
+                })
+                .await?;
+        }
+        let ranks: HashMap<&TableName, usize> =
+            plan.tables.iter().enumerate().map(|(rank, table)| (table, rank)).collect();
+        share.sort_by_cached_key(|sstable| (ranks.get(&sstable.table()).copied(), sstable.place()));
+        Ok(share)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringvault_vault::manifest::{SstableFacts, SstableName, TableEntry};
+
+    fn table(id: u128) -> TableRef {
+        TableRef { keyspace: "k".into(), table: "t".into(), table_id: Uuid::from_u128(id), data_dir: 0 }
+    }
+
+    fn sstable(id: u128, index: Option<&str>) -> Entry {
+        let name = SstableName {
+            index: index.map(str::to_owned),
+            version: "nb".into(),
+            id: "1".into(),
+            format: "big".into(),
+        };
+        Entry::Sstable(SstableEntry {
+            table: table(id),
+            name,
+            facts: SstableFacts::default(),
+            components: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn an_earlier_table_of_the_same_name_is_another_table() {
+        let name = TableName::new("k", "t");
+        let planned = PlannedTables([(name.clone(), Some(Uuid::from_u128(1)))].into());
+        assert!(planned.restored(sstable(1, None)).is_some());
+        assert!(planned.restored(sstable(2, None)).is_none());
+        assert!(planned.restored(sstable(1, Some("idx"))).is_none());
+        let folder = |id| Entry::Table(TableEntry { table: table(id), files: Vec::new() });
+        assert!(planned.restored(folder(1)).is_some() && planned.restored(folder(2)).is_none());
+        let older = PlannedTables([(name, None)].into());
+        assert!(older.restored(sstable(2, None)).is_some(), "a plan that knows no ids goes by name");
+    }
+}

@@ -1,0 +1,130 @@
+//! What of a restore a node is done with: SSTables that Cassandra has taken, and tables that were
+//! counted since. Two records, so that a count that fell short is made again, and an import is not.
+//!
+//! Lines at the end of files beside the staged ones; what stands there once is true for ever.
+
+use std::{
+    collections::HashSet,
+    fs::OpenOptions,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use ringvault_core::{TaskError, selection::TableName};
+use ringvault_fault::around;
+
+use super::batch::Batch;
+use crate::executor::failure;
+
+/// The records of one job on one node.
+pub(super) struct Taken {
+    stage: PathBuf,
+    sstables: HashSet<String>,
+    tables: HashSet<String>,
+}
+
+impl Taken {
+    const SSTABLES: &str = "applied";
+    const TABLES: &str = "counted";
+
+    /// Reads them, and adds what the import folders of earlier attempts prove. Blocks on the disk.
+    pub(super) fn read(stage: &Path) -> Result<Self, TaskError> {
+        let mut taken = Self {
+            stage: stage.to_owned(),
+            sstables: read_lines(&stage.join(Self::SSTABLES))?,
+            tables: read_lines(&stage.join(Self::TABLES))?,
+        };
+        for batch in Batch::earlier(stage)? {
+            taken.settle(&batch)?;
+        }
+        Ok(taken)
+    }
+
+    /// Records what became of a batch; on disk when it returns. What it left behind, by place.
+    pub(super) fn settle(&mut self, batch: &Batch) -> Result<Vec<String>, TaskError> {
+        let fate = batch.fate();
+        let new: Vec<String> =
+            fate.taken.into_iter().filter(|place| !self.sstables.contains(place)).collect();
+        around!("apply.record").run_blocking(|| append(&self.stage.join(Self::SSTABLES), &new))?;
+        self.sstables.extend(new);
+        if fate.left.is_empty() {
+            batch.tidy();
+        }
+        Ok(fate.left)
+    }
+
+    /// Whether Cassandra has taken the SSTable at this place.
+    pub(super) fn has(&self, place: &str) -> bool {
+        self.sstables.contains(place)
+    }
+
+    /// Whether the table was counted after all of it was taken.
+    pub(super) fn is_counted(&self, table: &TableName) -> bool {
+        self.tables.contains(&table.to_string())
+    }
+
+    /// Records that it was.
+    pub(super) fn counted(&mut self, table: &TableName) -> Result<(), TaskError> {
+        let path = self.stage.join(Self::TABLES);
+        around!("apply.counted").run_blocking(|| append(&path, &[table.to_string()]))?;
+        self.tables.insert(table.to_string());
+        Ok(())
+    }
+}
+
+/// A torn last line is ignored.
+fn read_lines(path: &Path) -> Result<HashSet<String>, TaskError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text
+            .split_inclusive('\n')
+            .filter_map(|line| line.strip_suffix('\n'))
+            .map(str::to_owned)
+            .collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
+        Err(error) => Err(failure::local(path, "reading", &error)),
+    }
+}
+
+fn append(path: &Path, lines: &[String]) -> Result<(), TaskError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    // Begins with a line's end: a torn line before it must not swallow the first of these.
+    let text: String = std::iter::once("\n").chain(lines.iter().flat_map(|l| [l.as_str(), "\n"])).collect();
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_data()
+        })
+        .map_err(|error| failure::local(path, "writing", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_costs_only_itself() {
+        let stage = tempfile::tempdir().unwrap();
+        let path = stage.path().join(Taken::SSTABLES);
+        append(&path, &["a".to_owned()]).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"tor").unwrap();
+        append(&path, &["b".to_owned(), "c".to_owned()]).unwrap();
+        let taken = Taken::read(stage.path()).unwrap();
+        assert!(["a", "b", "c"].iter().all(|place| taken.has(place)) && !taken.has("torn"));
+    }
+
+    #[test]
+    fn taken_and_counted_are_two_things() {
+        let stage = tempfile::tempdir().unwrap();
+        let table = TableName::new("ks", "t");
+        append(&stage.path().join(Taken::SSTABLES), &["a".to_owned()]).unwrap();
+        let mut taken = Taken::read(stage.path()).unwrap();
+        assert!(!taken.is_counted(&table));
+        taken.counted(&table).unwrap();
+        assert!(Taken::read(stage.path()).unwrap().is_counted(&table));
+    }
+}

@@ -1,0 +1,47 @@
+//! The worker beside a Cassandra node: takes tasks from RabbitMQ and executes them.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use ringvault_worker::{config::WorkerConfig, run, telemetry};
+
+/// How long blocking work may hold up the end of the process.
+const EXIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Ringvault's worker: runs beside one Cassandra node and backs it up and restores it.
+#[derive(Debug, Parser)]
+#[command(name = "ringvault-worker", version)]
+struct Arguments {
+    /// Configuration file (TOML).
+    #[arg(long, env = "RINGVAULT_WORKER_CONFIG")]
+    config: PathBuf,
+    /// Log as JSON lines.
+    #[arg(long, env = "RINGVAULT_LOG_JSON")]
+    log_json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::init(arguments.log_json);
+    // Executors run on blocking threads, with the deep futures of uploads and CQL on their stacks.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error[RV-INTERNAL]: the runtime could not start: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let outcome = WorkerConfig::from_file(&arguments.config)
+        .map_err(run::Fatal::from)
+        .and_then(|config| runtime.block_on(run::run(config)));
+    // What is still on a thread (a folder's walk, a node that does not answer) holds up no exit.
+    runtime.shutdown_timeout(EXIT_PATIENCE);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fatal) => {
+            eprintln!("{fatal}");
+            ExitCode::from(fatal.exit_code())
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! From configuration to a running worker, and out again.
+
+use std::{sync::Arc, time::Duration};
+
+use ringvault_queue::{KeyRing, Problem, Role, Session, SessionState, topology::worker_queue};
+use ringvault_vault::Vault;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    agent::Agent,
+    config::{ConfigProblem, WorkerConfig},
+    executor::Executor,
+    identity::{Identity, IdentityError},
+    node::Node,
+};
+
+/// Messages taken from the broker and not yet acknowledged: offers wait for their answer's confirm.
+const PREFETCH: u16 = 32;
+
+/// How long the broker may take to say goodbye.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Why the worker cannot run. Shown as one `error[CODE]: …` line.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigProblem),
+    /// The state folder.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A file, address or right that the configuration names.
+    #[error("error[{code}]: {what}")]
+    Setup {
+        /// Stable code.
+        code: String,
+        /// What and why.
+        what: String,
+        /// Exit code.
+        exit: u8,
+    },
+}
+
+impl Fatal {
+    pub(crate) fn setup(code: &str, what: impl ToString) -> Self {
+        Self::Setup { code: code.to_owned(), what: what.to_string(), exit: 2 }
+    }
+
+    /// As the command line's contract has it: 2 usage, 6 conflict, 8 not authorised, 9 unreachable.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Identity(IdentityError::Taken { .. }) => 6,
+            Self::Identity(_) => 1,
+            Self::Setup { exit, .. } => *exit,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
+    let identity = Identity::claim(&config.state_dir)?;
+    let keys =
+        KeyRing::from_file(&config.signing.key_file).map_err(|error| Fatal::setup("RV-CONFIG", error))?;
+    let node = Node::new(&config.cassandra, &config.state_dir)?;
+    let vault = open_vault(&config).await?;
+    let shutdown = shutdown_on_signal()?;
+    let name = format!("ringvault-worker {} {}", config.cluster, identity.worker);
+    let session = Session::start(&config.rabbitmq, Role::Worker(identity.worker), name)
+        .map_err(|error| Fatal::setup("RV-CONFIG", error))?;
+    let inbox = session.consume(worker_queue(identity.worker), PREFETCH);
+    wait_for_broker(&session, &shutdown).await?;
+    info!(worker = %identity.worker, cluster = %config.cluster, "worker ready");
+    let executor = Arc::new(Executor::new(config, node, vault));
+    Agent::run(session.clone(), &identity, keys, executor, inbox, shutdown).await;
+    // Everything that matters is confirmed; a broker that is away holds up no exit.
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;
+    info!("worker stopped");
+    Ok(())
+}
+
+async fn open_vault(config: &WorkerConfig) -> Result<Vault, Fatal> {
+    let scratch = config.scratch_dir();
+    std::fs::create_dir_all(&scratch)
+        .map_err(|error| Fatal::setup("RV-CONFIG", format!("state folder {}: {error}", scratch.display())))?;
+    let opened = async {
+        let vault = Vault::open(&config.vault).await?;
+        vault.check_owner().await?;
+        Ok::<_, ringvault_vault::VaultError>(vault)
+    };
+    let vault = opened.await.map_err(|error| {
+        let task = error.to_task_error();
+        // 401: keys that the store does not know or accept; 403: keys without the right.
+        let exit = if task.code.ends_with("401") || task.code.ends_with("403") { 8 } else { 9 };
+        let next = task.next.map(|next| format!(". Next: {next}")).unwrap_or_default();
+        let what = format!("vault {}: {}{next}", config.vault.url, task.message);
+        Fatal::Setup { code: task.code, what, exit }
+    })?;
+    Ok(vault.with_scratch(&scratch))
+}
+
+/// Waits for the first connection. What no waiting mends ends the worker with its reason.
+async fn wait_for_broker(session: &Session, shutdown: &CancellationToken) -> Result<(), Fatal> {
+    let mut state = session.state();
+    let patience = tokio::time::sleep(ringvault_queue::session::LOCK_PATIENCE);
+    tokio::pin!(patience);
+    loop {
+        let now = state.borrow_and_update().clone();
+        match &now {
+            SessionState::Connected { .. } | SessionState::Closed => return Ok(()),
+            SessionState::Reconnecting { because: problem @ Problem::AccessRefused { .. }, .. } => {
+                return Err(Fatal::Setup {
+                    code: "RV-QUEUE-403".to_owned(),
+                    what: problem.to_string(),
+                    exit: 8,
+                });
+            }
+            other => warn!("the broker is not reached yet: {other}"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            changed = state.changed() => if changed.is_err() { return Ok(()) },
+            () = &mut patience => {
+                if let SessionState::Reconnecting { because: problem @ Problem::LockedByOther { .. }, .. } = &now {
+                    return Err(Fatal::Setup {
+                        code: "RV-WORKER-TWICE".to_owned(),
+                        what: format!("{problem}. One worker runs beside a node"),
+                        exit: 6,
+                    });
+                }
+                patience.as_mut().reset(tokio::time::Instant::now() + Duration::from_secs(15));
+            }
+        }
+    }
+}
+
+fn shutdown_on_signal() -> Result<CancellationToken, Fatal> {
+    let failed = |error: std::io::Error| Fatal::setup("RV-INTERNAL", format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let token = CancellationToken::new();
+    let shutdown = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("stopping: running tasks are handed back");
+        shutdown.cancel();
+    });
+    Ok(token)
+}

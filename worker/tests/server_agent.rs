@@ -1,0 +1,323 @@
+//! The worker's side of the protocol on a real RabbitMQ, with a scheduler played by the test. The
+//! node beside the worker is an address at which nobody ever answers.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use chrono::Utc;
+use ringvault_core::{
+    BackupName, ClusterName, ErrorClass, JobId, TaskId,
+    cluster::RequiredCoverage,
+    job::{BackupMode, StageKind},
+    selection::Selection,
+    task::{ReleaseTask, SnapshotTask, TaskPayload},
+};
+use ringvault_queue::{
+    Beat, Consumer, Envelope, KeyRing, Publish, Report, Role, Session, TaskMessage,
+    message::{StopReason, TaskGrant, TaskOffer, TaskStarted},
+    topology,
+};
+use ringvault_vault::Vault;
+use ringvault_worker::{
+    agent::Agent, config::WorkerConfig, executor::Executor, identity::Identity, node::Node,
+};
+use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Long enough for a slow machine; nothing waits so long when all is well.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// In which nothing is to come.
+const QUIET: Duration = Duration::from_secs(2);
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: this test needs a real RabbitMQ, run it with dev/test")
+    })
+}
+
+fn rabbitmqctl(arguments: &[&str]) {
+    let line = variable("RINGVAULT_TEST_RABBITMQCTL");
+    let mut words = line.split_whitespace();
+    let program = words.next().expect("RINGVAULT_TEST_RABBITMQCTL is a command line");
+    let output = Command::new(program).args(words).args(arguments).output().expect("rabbitmqctl");
+    assert!(output.status.success(), "rabbitmqctl {arguments:?}: {output:?}");
+}
+
+/// A worker with a broker of its own, and the scheduler's side of its queues.
+struct Stage {
+    vhost: String,
+    scheduler: Session,
+    reports: Consumer,
+    beats: Consumer,
+    keys: KeyRing,
+    identity: Arc<Identity>,
+    worker: Session,
+    shutdown: CancellationToken,
+    running: Option<JoinHandle<()>>,
+    _folder: tempfile::TempDir,
+    /// Accepts, and never says a word.
+    _node: TcpListener,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let vhost = format!("worker-test-{}", Uuid::now_v7());
+        rabbitmqctl(&["add_vhost", &vhost]);
+        let mut url: url::Url = variable("RINGVAULT_TEST_AMQP_URL").parse().expect("an AMQP URL");
+        let user = if url.username().is_empty() { "guest".to_owned() } else { url.username().to_owned() };
+        rabbitmqctl(&["set_permissions", "-p", &vhost, &user, ".*", ".*", ".*"]);
+        url.set_path(&vhost);
+
+        let folder = tempfile::tempdir().unwrap();
+        let node = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config(folder.path(), url.as_str(), node.local_addr().unwrap().port());
+        Vault::init(&config.vault, "test").await.unwrap();
+        let vault = Vault::open(&config.vault).await.unwrap();
+        let identity = Arc::new(Identity::claim(&config.state_dir).unwrap());
+        let keys = || KeyRing::from_secret(vec![7; 32]);
+
+        let scheduler = Session::start(&config.rabbitmq, Role::Scheduler, "scheduler").unwrap();
+        assert!(scheduler.connected().await);
+        let reports = scheduler.consume(topology::REPORTS, 64);
+        let beats = scheduler.consume(topology::HEARTBEATS, 64);
+        let worker = Session::start(&config.rabbitmq, Role::Worker(identity.worker), "worker").unwrap();
+        let inbox = worker.consume(topology::worker_queue(identity.worker), 32);
+        assert!(worker.connected().await);
+        let node_control = Node::new(&config.cassandra, &config.state_dir).unwrap();
+        let executor = Arc::new(Executor::new(config, node_control, vault));
+        let shutdown = CancellationToken::new();
+        let running = {
+            let (session, stop) = (worker.clone(), shutdown.clone());
+            let identity = Arc::clone(&identity);
+            tokio::spawn(async move {
+                Agent::run(session, &identity, keys(), executor, inbox, stop).await;
+            })
+        };
+        let keys = keys();
+        Self {
+            vhost,
+            scheduler,
+            reports,
+            beats,
+            keys,
+            identity,
+            worker,
+            shutdown,
+            running: Some(running),
+            _folder: folder,
+            _node: node,
+        }
+    }
+
+    async fn tell(&self, message: TaskMessage) {
+        let envelope = Envelope::new("scheduler/test", Utc::now(), message);
+        let publish = Publish::to_worker(self.identity.worker, &envelope).unwrap().sign(&self.keys);
+        self.scheduler.publish_within(&publish, PATIENCE).await.unwrap();
+    }
+
+    async fn report(&mut self) -> Report {
+        let report = tokio::time::timeout(PATIENCE, self.reports.next()).await.expect("a report");
+        let delivery = report.expect("an open session");
+        let report = delivery.parse::<Report>().unwrap().body;
+        delivery.ack().await.unwrap();
+        report
+    }
+
+    async fn started(&mut self) -> TaskStarted {
+        match self.report().await {
+            Report::Started(started) => started,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn nothing_is_reported(&mut self) {
+        let report = tokio::time::timeout(QUIET, self.reports.next()).await;
+        assert!(report.is_err(), "{:?}", report.unwrap().unwrap().parse::<Report>());
+    }
+
+    async fn goodbye(&mut self) {
+        loop {
+            let beat = tokio::time::timeout(PATIENCE, self.beats.next()).await.expect("a goodbye");
+            let delivery = beat.expect("an open session");
+            let beat = delivery.parse::<Beat>().unwrap().body;
+            delivery.ack().await.unwrap();
+            if matches!(beat, Beat::Goodbye(_)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the worker has ended.
+    async fn ended(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.await.unwrap();
+        }
+    }
+
+    async fn end(mut self) {
+        self.shutdown.cancel();
+        self.ended().await;
+        self.worker.close().await;
+        self.scheduler.close().await;
+        rabbitmqctl(&["delete_vhost", &self.vhost]);
+    }
+}
+
+fn config(folder: &Path, amqp: &str, node: u16) -> WorkerConfig {
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let url_file = file("amqp", amqp);
+    let key_file = file("key", &"07".repeat(32));
+    let text = format!(
+        "cluster = \"c\"\nstate_dir = \"{state}\"\n[rabbitmq]\nurl_file = \"{amqp}\"\n\
+         [vault]\nurl = \"file://{vault}\"\n[signing]\nkey_file = \"{key}\"\n\
+         [cassandra]\ncql = \"127.0.0.1:{node}\"\ncontrol = \"jolokia\"\n\
+         jolokia_url = \"http://127.0.0.1:{node}/jolokia/\"\nquestion_timeout_seconds = 3\n",
+        state = folder.join("state").display(),
+        amqp = url_file.display(),
+        key = key_file.display(),
+        vault = folder.join("vault").display(),
+    );
+    WorkerConfig::from_file(&file("worker.toml", &text)).unwrap()
+}
+
+fn offer(epoch: u32, grant_within_seconds: u32, payload: TaskPayload) -> TaskOffer {
+    TaskOffer {
+        task: TaskId::generate(),
+        job: JobId::generate(),
+        stage: StageKind::Snapshot,
+        epoch,
+        dispatch_seq: 1,
+        grant_within_seconds,
+        deadline: None,
+        payload,
+    }
+}
+
+/// Ends at once: without a node nothing was left beside one.
+fn release() -> TaskPayload {
+    TaskPayload::Release(ReleaseTask { job: JobId::generate(), abort: None })
+}
+
+/// Waits for the node, which does not answer.
+fn snapshot() -> TaskPayload {
+    TaskPayload::Snapshot(SnapshotTask {
+        job: JobId::generate(),
+        cluster: ClusterName::new("c").unwrap(),
+        backup: BackupName::new("b").unwrap(),
+        started_at: Utc::now(),
+        selection: Selection::default(),
+        mode: BackupMode::default(),
+        coverage: RequiredCoverage::default(),
+        policy: None,
+        tags: std::collections::BTreeMap::new(),
+    })
+}
+
+fn grant(started: &TaskStarted) -> TaskGrant {
+    TaskGrant {
+        task: started.task,
+        epoch: started.epoch,
+        dispatch_seq: started.dispatch_seq,
+        lease_seconds: 30,
+        nonce: started.nonce,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kept_offer_and_its_grant_begin_nothing_twice() {
+    let mut stage = Stage::set().await;
+    let offer = offer(1, 30, release());
+    stage.tell(TaskMessage::Offer(offer.clone())).await;
+    let started = stage.started().await;
+    let unasked = TaskGrant { nonce: Some(Uuid::new_v4()), ..grant(&started) };
+    stage.tell(TaskMessage::Grant(unasked)).await;
+    stage.nothing_is_reported().await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    let ended = stage.report().await;
+    assert!(matches!(ended, Report::Failed(_) | Report::Succeeded(_)), "{ended:?}");
+    // Somebody kept both and sends them again.
+    stage.tell(TaskMessage::Offer(offer)).await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    stage.nothing_is_reported().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_worker_cannot_read_goes_to_the_dead_queue_and_blocks_nothing() {
+    let mut stage = Stage::set().await;
+    let offer = TaskMessage::Offer(offer(1, 30, release()));
+    let good = Envelope::new("scheduler/test", Utc::now(), offer.clone());
+    let good = Publish::to_worker(stage.identity.worker, &good).unwrap();
+    let text = String::from_utf8(good.body.clone()).unwrap();
+    let bad = ["{oops".to_owned(), text.replace("\"version\":1,", "\"version\":7,")];
+    for body in &bad {
+        let bad = Publish { body: body.clone().into_bytes(), ..good.clone() }.sign(&stage.keys);
+        stage.scheduler.publish_within(&bad, PATIENCE).await.unwrap();
+    }
+    stage.tell(offer).await;
+    stage.started().await;
+    let mut dead = stage.scheduler.consume(topology::DEAD, 8);
+    for body in &bad {
+        let delivery = tokio::time::timeout(PATIENCE, dead.next()).await.expect("a dead message").unwrap();
+        assert_eq!(&delivery.body, body.as_bytes());
+        delivery.ack().await.unwrap();
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_that_comes_too_late_is_handed_back() {
+    let mut stage = Stage::set().await;
+    let offer = offer(3, 1, release());
+    stage.tell(TaskMessage::Offer(offer.clone())).await;
+    let started = stage.started().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    match stage.report().await {
+        Report::Stopped(stopped) => {
+            assert_eq!((stopped.task, stopped.epoch, stopped.reason), (offer.task, 3, StopReason::Gone));
+        }
+        other => panic!("{other:?}"),
+    }
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_shutdown_goodbye_is_said_first_and_what_runs_is_handed_back() {
+    let mut stage = Stage::set().await;
+    let running = offer(1, 30, snapshot());
+    stage.tell(TaskMessage::Offer(running.clone())).await;
+    let started = stage.started().await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    // It has begun once a later offer is answered: one queue, in order.
+    stage.tell(TaskMessage::Offer(offer(1, 30, release()))).await;
+    stage.started().await;
+    let began = Instant::now();
+    stage.shutdown.cancel();
+    stage.goodbye().await;
+    let late = offer(1, 30, release());
+    stage.tell(TaskMessage::Offer(late.clone())).await;
+    let mut handed_back = Vec::new();
+    while handed_back.len() < 2 {
+        match stage.report().await {
+            Report::Stopped(stopped) => handed_back.push(stopped.task),
+            // The node has refused before the end of its patience.
+            Report::Failed(failed) if failed.task == running.task => {
+                assert_ne!(failed.error.class, ErrorClass::Permanent);
+                handed_back.push(failed.task);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    handed_back.sort();
+    let mut expected = [running.task, late.task];
+    expected.sort();
+    assert_eq!(handed_back, expected);
+    stage.ended().await;
+    assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
+    stage.end().await;
+}
