@@ -36,15 +36,16 @@ struct Status {
     clusters: std::collections::BTreeMap<String, LabCluster>,
 }
 
-/// The nodes of the lab's first cluster.
+/// The nodes of the cluster of the lab that the tests are to use.
 pub(crate) fn nodes() -> Vec<LabNode> {
-    let file = std::env::var("RINGVAULT_LAB_STATUS").unwrap_or_else(|_| {
-        panic!("RINGVAULT_LAB_STATUS is not set: run these tests with dev/test, or see its text")
-    });
+    let set = |name: &str| {
+        std::env::var(name)
+            .unwrap_or_else(|_| panic!("{name} is not set: run these tests with dev/test, or see its text"))
+    };
+    let (file, cluster) = (set("RINGVAULT_LAB_STATUS"), set("RINGVAULT_LAB_CLUSTER"));
     let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let status: Status = serde_json::from_slice(&text).expect("the output of dev/lab status --json");
-    let (_, cluster) = status.clusters.into_iter().next().expect("a cluster in the lab");
-    cluster.nodes
+    let mut status: Status = serde_json::from_slice(&text).expect("the output of dev/lab status --json");
+    status.clusters.remove(&cluster).unwrap_or_else(|| panic!("no cluster '{cluster}' in {file}")).nodes
 }
 
 pub(crate) const TIMEOUTS: ControlTimeouts = ControlTimeouts {
