@@ -68,7 +68,9 @@ impl Cql {
         R: for<'f, 'm> DeserializeRow<'f, 'm>,
     {
         let mut statement = Statement::new(query);
-        if query.contains("FROM system") {
+        // A node's own tables have no replicas to ask.
+        if ["FROM system.", "FROM system_schema.", "FROM system_views."].iter().any(|own| query.contains(own))
+        {
             statement.set_consistency(Consistency::One);
         }
         let answer = self.session.query_unpaged(statement, ()).await.with_context(|| query.to_owned())?;

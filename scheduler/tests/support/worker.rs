@@ -204,9 +204,12 @@ impl Worker {
             TaskPayload::Apply(_) => {
                 TaskResult::Apply(ApplyResult { host_id: self.host, sstables: 1, bytes: 1000, tables: 1 })
             }
-            TaskPayload::Settle(_) => {
-                TaskResult::Settle(SettleResult { host_id: self.host, cleaned: 1, views: Vec::new() })
-            }
+            TaskPayload::Settle(_) => TaskResult::Settle(SettleResult {
+                host_id: self.host,
+                cleaned: 1,
+                views: Vec::new(),
+                auth: None,
+            }),
             TaskPayload::Validate(_) => {
                 TaskResult::Validate(ValidateResult { tables: 1, rows_read: 1, problems: Vec::new() })
             }

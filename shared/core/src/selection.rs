@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::restore::is_auth_copy;
+
 /// A table's full name, written `keyspace.table`. Case as Cassandra stores it, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
@@ -150,7 +152,7 @@ pub fn is_node_local_keyspace(keyspace: &str) -> bool {
 }
 
 /// Whether a table goes into a backup when everything is meant. Left out: traces, virtual
-/// keyspaces, and node-local tables whose old content would do harm or says nothing (queues of
+/// keyspaces, copies that a restore makes of roles, and node-local tables whose old content would do harm or says nothing (queues of
 /// work in flight, caches, statistics).
 pub fn is_backed_up_by_default(keyspace: &str, table: &str) -> bool {
     const NEVER: &[&str] = &[
@@ -170,6 +172,7 @@ pub fn is_backed_up_by_default(keyspace: &str, table: &str) -> bool {
     ];
     match keyspace {
         "system_traces" | "system_views" | "system_virtual_schema" => false,
+        _ if is_auth_copy(keyspace) => false,
         "system" => !NEVER.contains(&table),
         _ => true,
     }
@@ -229,6 +232,7 @@ mod tests {
             ("", "system_traces", false, false),
             ("", "system", false, false),
             ("", "system_auth", true, false),
+            ("", "ringvault_auth_00000000000000000000000000000007", false, false),
             ("", "system.paxos", false, false),
             ("", "system.local", true, false),
         ] {

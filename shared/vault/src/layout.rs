@@ -167,6 +167,11 @@ pub fn restore_loading(target: &ClusterName, job: JobId) -> String {
     format!("{CLUSTERS}{target}/restores/{job}/loading.json")
 }
 
+/// That the roles and grants which a restore brings to `target` are in place.
+pub fn restore_auth(target: &ClusterName, job: JobId) -> String {
+    format!("{CLUSTERS}{target}/restores/{job}/auth.json")
+}
+
 /// Why a key was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key:?} is not a key of a vault: {why}")]

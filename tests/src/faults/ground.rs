@@ -131,6 +131,7 @@ impl Ground {
         let (name, keyspace) = (fresh("fault"), self.shop.keyspace.clone());
         let create =
             ["backup", "create", "-c", &self.cluster.clone(), "--name", &name, "--keyspace", &keyspace];
+        let create = [&create[..], &["--keyspace", "system_auth"]].concat();
         self.job(&create, "ok").await?;
         let backup = self.rv.show_backup(&self.cluster, &name).await;
         let backup = backup.context("the backup that was just made")?;
@@ -153,7 +154,7 @@ impl Ground {
         self.shop.write(900_000, 1, 1).await?;
         let run =
             ["restore", "run", "--from", &name, "--to", &cluster, "--keyspace", &keyspace, "--truncate"];
-        self.job(&[&run[..], &["--confirm", &cluster]].concat(), "ok").await?;
+        self.job(&[&run[..], &["--confirm", &cluster, "--with-auth"]].concat(), "ok").await?;
         Content::read(self.shop.cql(), &keyspace).await?.without(&[LATE_VIEW]).must_equal(&content)
     }
 

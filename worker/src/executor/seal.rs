@@ -79,6 +79,9 @@ impl Executor {
             cleared += 1;
         }
         cleared += self.remove_job_files(task.job).await?;
+        if task.auth_copies {
+            self.drop_auth_copies(task.job).await?;
+        }
         Ok(TaskResult::Release { cleared, sealed })
     }
 }

@@ -100,6 +100,11 @@ impl Node {
         })
     }
 
+    /// The role that the worker logs in as.
+    pub fn login(&self) -> Option<&str> {
+        self.cql.credentials.as_ref().map(|credentials| credentials.user.as_str())
+    }
+
     /// A CQL session with the node and only it.
     pub async fn cql(&self) -> Result<Arc<CqlSession>, TaskError> {
         let mut session = self.session.lock().await;

@@ -7,12 +7,14 @@
 mod agreement;
 mod catalog;
 mod pinned;
+mod rows;
 mod session;
 mod tables;
 mod topology;
 mod views;
 
 pub use agreement::SchemaVersions;
+pub use rows::{CopyRules, RowChanges};
 pub use scylla::statement::Consistency;
 pub use session::{CqlConfig, CqlSession, LocalNode};
 pub use topology::RingView;

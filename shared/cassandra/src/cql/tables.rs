@@ -16,7 +16,7 @@ use crate::schema::{TableShape, quote_name};
 /// Rows to a page when a table is read only to see that it can be.
 const SAMPLE_PAGE: i32 = 500;
 
-fn quoted(table: &TableName) -> String {
+pub(super) fn quoted(table: &TableName) -> String {
     format!("{}.{}", quote_name(&table.keyspace), quote_name(&table.table))
 }
 

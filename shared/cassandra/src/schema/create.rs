@@ -234,7 +234,7 @@ fn label(object: &SchemaObject) -> String {
 }
 
 /// The replication as a CQL map.
-fn replication_map(replication: &Replication) -> String {
+pub(crate) fn replication_map(replication: &Replication) -> String {
     let entry =
         |key: &str, value: &str| format!("'{}': '{}'", key.replace('\'', "''"), value.replace('\'', "''"));
     let entries = match replication {

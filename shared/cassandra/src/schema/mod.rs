@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use compare::{TableComparison, compare_table};
+pub(crate) use create::replication_map;
 pub use create::{CreateOptions, CreateReport};
 pub use names::{quote_name, unquote_name};
 pub use types::{TypeMisfit, compare_types};

@@ -269,7 +269,8 @@ fn plan_backup(
                 .filter(|outcome| outcome.stage == StageKind::Snapshot)
                 .filter_map(|outcome| outcome.host_id)
                 .filter(|host| abort.is_some() || !let_go.contains(host));
-            let payload = TaskPayload::Release(ReleaseTask { job: ctx.job, abort: abort.clone() });
+            let payload =
+                TaskPayload::Release(ReleaseTask { job: ctx.job, abort: abort.clone(), auth_copies: false });
             Ok(touched.map(|host| on_node(host, payload.clone())).collect())
         }
         stage => Err(PlanError::WrongStage { kind: "backup", stage }),
@@ -315,8 +316,12 @@ fn plan_restore_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<Stag
         StageKind::Settle => everywhere(TaskPayload::Settle),
         StageKind::Release => {
             let Ok(touched) = planned_hosts() else { return Ok(Vec::new()) };
-            let payload = TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None });
-            Ok(touched.into_iter().map(|host| on_node(host, payload.clone())).collect())
+            // Copies of roles belong to the cluster: one node drops them.
+            let release = |place| {
+                let auth_copies = place == 0 && !spec.plan_only;
+                TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None, auth_copies })
+            };
+            Ok(touched.into_iter().enumerate().map(|(place, host)| on_node(host, release(place))).collect())
         }
         stage => Err(PlanError::WrongStage { kind: "restore", stage }),
     }

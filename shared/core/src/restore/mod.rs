@@ -1,10 +1,12 @@
 //! The restore planner: which method, and which SSTables of the backup each target node fetches.
 //! Pure over the two topologies and the facts that manifests hold.
 
+mod auth;
 mod method;
 mod ring;
 mod share;
 
+pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
 pub use method::{Method, MethodChoice, NoMethod, choose_method};
 pub use ring::ring_changes;
 pub use share::{Owners, Share, SstableFacts};
@@ -15,7 +17,7 @@ use crate::selection::{Selection, is_node_local_keyspace, is_system_keyspace};
 /// only when named (or `system_auth` by `with_auth`), node-local ones never.
 pub fn is_restored_online(selection: &Selection, with_auth: bool, keyspace: &str, table: &str) -> bool {
     if is_node_local_keyspace(keyspace) || !selection.holds(keyspace, table) {
-        return keyspace == "system_auth" && with_auth;
+        return keyspace == AUTH_KEYSPACE && with_auth;
     }
-    !is_system_keyspace(keyspace) || !selection.names_nothing() || (keyspace == "system_auth" && with_auth)
+    !is_system_keyspace(keyspace) || !selection.names_nothing() || (keyspace == AUTH_KEYSPACE && with_auth)
 }

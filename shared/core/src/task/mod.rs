@@ -9,8 +9,8 @@ pub use payload::{
     SnapshotTask, SweepTask, TaskPayload, UploadTask, VerifyReportTask,
 };
 pub use result::{
-    ApplyResult, CheckResult, DownloadResult, Finding, FindingKind, FoundSealed, MarkResult, NodePlan,
-    PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult,
+    ApplyResult, AuthChanges, CheckResult, DownloadResult, Finding, FindingKind, FoundSealed, MarkResult,
+    NodePlan, PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult,
     SnapshotResult, SweepResult, TaskResult, TruncateResult, UploadResult, ValidateResult,
 };
 pub use state::{

@@ -159,6 +159,9 @@ pub struct ReleaseTask {
     /// The backup that is dead from now on: an abort marker takes its seal's place. Absent when the
     /// backup was sealed.
     pub abort: Option<(ClusterName, BackupName)>,
+    /// Whether the copies of roles and grants that a restore made are dropped here.
+    #[serde(default)]
+    pub auth_copies: bool,
 }
 
 /// `check`: every `shards`-th object, beginning with `shard`.

@@ -297,6 +297,18 @@ pub struct SettleResult {
     pub cleaned: u64,
     /// Views rebuilt.
     pub views: Vec<TableName>,
+    /// What became of roles and grants, from the one node that puts them in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthChanges>,
+}
+
+/// Rows of `system_auth` that a restore changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthChanges {
+    /// Written as the backup has them.
+    pub written: u64,
+    /// Deleted, as the backup does not have them.
+    pub deleted: u64,
 }
 
 /// The restored tables are readable.

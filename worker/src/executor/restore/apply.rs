@@ -14,6 +14,7 @@ use ringvault_cassandra::{
 };
 use ringvault_core::{
     ErrorClass, TaskError,
+    restore::{AUTH_KEYSPACE, loaded_as},
     selection::TableName,
     task::{ApplyResult, RestoreTask},
 };
@@ -62,7 +63,8 @@ impl Executor {
         let plan = self.read_plan(task).await?;
         self.node.reconnect().await;
         self.refuse_changed_ring(&plan).await?;
-        self.refuse_missing_tables(&plan.tables).await?;
+        let loaded: Vec<TableName> = plan.tables.iter().map(|table| loaded_as(plan.job, table)).collect();
+        self.refuse_missing_tables(&loaded).await?;
         let stage = self.stage_dir(task.job).await?;
         make_dir(&stage)?;
         let share = self.share_of(&plan, host_id, &self.job_dir(task.job)?).await?;
@@ -138,7 +140,7 @@ impl Executor {
         attempt.handle.go_on()?;
         let dirs = [batch.dir.clone()];
         point!("apply.import.before").hit().await?;
-        let outcome = self.node.importer()?.import(table, &dirs, options).await;
+        let outcome = self.node.importer()?.import(&loaded_as(attempt.plan.job, table), &dirs, options).await;
         point!("apply.import.after").hit().await?;
         let left = attempt.taken.settle(&batch)?;
         let outcome = outcome?;
@@ -184,8 +186,8 @@ impl Executor {
         table: &TableName,
         own: &[&SharedSstable],
     ) -> Result<(), TaskError> {
-        // Tables of system_auth are merged into what is there, see `truncate`.
-        if !attempt.task.spec.truncate || table.keyspace == "system_auth" {
+        // Roles are compared row by row when they are put in place.
+        if !attempt.task.spec.truncate || table.keyspace == AUTH_KEYSPACE {
             return Ok(());
         }
         let (stage, owned) = (attempt.stage.clone(), own.iter().map(|s| (*s).clone()).collect::<Vec<_>>());

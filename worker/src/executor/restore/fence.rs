@@ -7,7 +7,11 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use ringvault_core::{TaskError, selection::TableName, task::RestoreTask};
+use ringvault_core::{
+    TaskError,
+    selection::TableName,
+    task::{AuthChanges, RestoreTask},
+};
 use ringvault_fault::around;
 use ringvault_vault::{layout, store::PutIfAbsent};
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,14 @@ struct TruncateRecord {
 struct LoadRecord {
     version: u32,
     at: DateTime<Utc>,
+}
+
+/// Roles and grants are in place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct AuthRecord {
+    version: u32,
+    at: DateTime<Utc>,
+    changes: AuthChanges,
 }
 
 /// What is known of a table's truncate.
@@ -117,6 +129,31 @@ impl Executor {
                 ),
             )),
         }
+    }
+
+    /// What was changed to put the roles and grants in place, if that is done.
+    pub(super) async fn auth_done(&self, task: &RestoreTask) -> Result<Option<AuthChanges>, TaskError> {
+        let key = layout::restore_auth(&task.spec.target, task.job);
+        let text = match self.vault.store().get(&key, MAX_RECORD).await {
+            Err(error) if error.is_not_found() => return Ok(None),
+            read => read.map_err(|error| error.to_task_error())?,
+        };
+        let record: AuthRecord = serde_json::from_slice(&text).map_err(|error| {
+            TaskError::permanent("RV-AUTH", format!("the record of restored roles {key}: {error}"))
+        })?;
+        Ok(Some(record.changes))
+    }
+
+    /// Records that the roles and grants are in place.
+    pub(super) async fn auth_is_done(
+        &self,
+        task: &RestoreTask,
+        changes: AuthChanges,
+    ) -> Result<AuthChanges, TaskError> {
+        let key = layout::restore_auth(&task.spec.target, task.job);
+        let record = AuthRecord { version: VERSION, at: Utc::now(), changes };
+        around!("settle.auth").run(self.create(&key, &record)).await?;
+        Ok(changes)
     }
 
     async fn create<T: Serialize + Sync>(&self, key: &str, record: &T) -> Result<bool, TaskError> {

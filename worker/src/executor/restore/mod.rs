@@ -6,6 +6,7 @@
 //! every later step can be done again with the same outcome.
 
 mod apply;
+mod auth;
 mod batch;
 mod download;
 mod fence;

@@ -8,7 +8,7 @@ use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Replication, Topology},
-    restore::{choose_method, is_restored_online},
+    restore::{AUTH_KEYSPACE, choose_method, is_restored_online},
     selection::TableName,
     task::{PlanResult, RestoreTask},
 };
@@ -47,6 +47,7 @@ impl Executor {
         check.coverage(&mut findings);
         check.age(Utc::now(), &cql.gc_grace().await?, &mut findings);
         check.views(&mut findings);
+        check.roles(&mut findings);
         for problem in ring_motion(&self.node.control().node_info().await?) {
             findings.blocker(problem);
         }
@@ -145,7 +146,7 @@ fn planned_tables(task: &RestoreTask, seal: &SealRecord, schema: &SchemaDump) ->
         })
         .map(|object| TableName::new(&object.keyspace, &object.name))
         .collect();
-    tables.sort_by_key(|table| (table.keyspace == "system_auth", table.clone()));
+    tables.sort_by_key(|table| (table.keyspace == AUTH_KEYSPACE, table.clone()));
     tables
 }
 

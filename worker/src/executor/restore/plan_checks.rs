@@ -16,6 +16,7 @@ use ringvault_core::{
     TaskError,
     cluster::{Coverage, CoverageReport, Replication, Topology},
     job::RestoreSpec,
+    restore::AUTH_KEYSPACE,
     selection::TableName,
 };
 use ringvault_vault::backup::SealRecord;
@@ -151,6 +152,17 @@ impl SchemaCheck<'_> {
         }
     }
 
+    /// Roles and grants that are replaced are told: whoever does not find his own afterwards must know
+    /// why.
+    pub(super) fn roles(&self, findings: &mut Findings) {
+        if self.tables.iter().any(|table| table.keyspace == AUTH_KEYSPACE) {
+            let others = if self.spec.truncate { "others are deleted" } else { "others stay" };
+            findings.warning(format!(
+                "roles and grants become those of the backup, passwords too; {others}; the role that Ringvault logs in as stays as it is"
+            ));
+        }
+    }
+
     fn data_centers(&self, target: &Topology, findings: &mut Findings) {
         for object in self.wanted.objects.iter().filter(|o| o.kind == ObjectKind::Keyspace) {
             let keyspace = &object.keyspace;
@@ -272,9 +284,9 @@ impl Executor {
         }
         let cql = self.node.cql().await?;
         for table in tables {
-            // Authentication is always there; its rows are merged.
+            // Roles are always there; they are put in place row by row.
             let is_there = existing.find(ObjectKind::Table, &table.keyspace, &table.table).is_some();
-            if !is_there || table.keyspace == "system_auth" {
+            if !is_there || table.keyspace == AUTH_KEYSPACE {
                 continue;
             }
             match cql.is_empty(table, Consistency::All).await {

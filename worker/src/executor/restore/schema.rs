@@ -24,6 +24,7 @@ impl Executor {
             created = cql.create_missing(&wanted, &plan.selection(), &options).await?.created;
             point!("schema.create.after").hit().await?;
         }
+        self.make_auth_copies(&plan, &wanted, &cql).await?;
         // Also when this attempt made nothing: an earlier one may have, just now.
         cql.wait_schema_agreement(CreateOptions::default().agreement_timeout).await?;
         // The schema may have changed since the plan: what is there now is compared once more.

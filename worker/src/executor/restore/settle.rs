@@ -1,11 +1,12 @@
-//! `settle`: what the node does not own goes, indexes are waited for, views are rebuilt, the staged
-//! files are removed.
+//! `settle`: what the node does not own goes, indexes are waited for, views are rebuilt, roles are put
+//! in place, the staged files are removed.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
 use ringvault_core::{
     TaskError,
+    restore::AUTH_KEYSPACE,
     selection::TableName,
     task::{RestoreTask, SettleResult},
 };
@@ -29,20 +30,20 @@ impl Executor {
         let cleaned = self.clean_up(&plan, handle).await?;
         let existing = self.node.cql().await?.schema().await?;
         self.wait_for_indexes(&plan, &existing, handle).await?;
-        // Views belong to the cluster: one node sees to them.
-        let views = if plan.nodes.first().is_some_and(|node| node.host_id == host_id) {
-            self.rebuild_views(&plan, &existing, handle).await?
-        } else {
-            Vec::new()
-        };
+        // Views and roles belong to the cluster: one node sees to them, to roles last.
+        let is_first = plan.nodes.first().is_some_and(|node| node.host_id == host_id);
+        let views = if is_first { self.rebuild_views(&plan, &existing, handle).await? } else { Vec::new() };
         self.node.control().refresh_size_estimates().await?;
+        let auth = if is_first { self.put_auth_in_place(&plan, task, handle).await? } else { None };
         self.remove_job_files(task.job).await?;
-        Ok(SettleResult { host_id, cleaned, views })
+        Ok(SettleResult { host_id, cleaned, views, auth })
     }
 
     async fn clean_up(&self, plan: &RestorePlan, handle: &TaskHandle) -> Result<u64, TaskError> {
         let mut tables: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for table in plan.tables.iter().filter(|table| plan.needs_cleanup(table)) {
+        // What a node does not own of the copies of roles is never read.
+        let may_stay = |table: &&TableName| table.keyspace == AUTH_KEYSPACE || !plan.needs_cleanup(table);
+        for table in plan.tables.iter().filter(|table| !may_stay(table)) {
             tables.entry(&table.keyspace).or_default().push(table.table.clone());
         }
         let total = tables.values().map(Vec::len).sum::<usize>() as u64;

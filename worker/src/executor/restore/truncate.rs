@@ -9,6 +9,7 @@ use chrono::Utc;
 use ringvault_cassandra::{CqlSession, NodeErrorKind, cql::Consistency};
 use ringvault_core::{
     TaskError,
+    restore::AUTH_KEYSPACE,
     selection::TableName,
     task::{RestoreTask, TruncateResult},
 };
@@ -33,9 +34,9 @@ impl Executor {
         }
         self.refuse_changed_ring(&plan).await?;
         let cql = self.node.cql().await?;
-        // Rows of system_auth are merged, never emptied: nobody could log in meanwhile.
+        // Never those of roles: nobody could log in meanwhile (see `auth`).
         let tables: Vec<_> =
-            plan.tables.iter().filter(|table| table.keyspace != "system_auth").cloned().collect();
+            plan.tables.iter().filter(|table| table.keyspace != AUTH_KEYSPACE).cloned().collect();
         for (done, table) in tables.iter().enumerate() {
             handle.step(done as u64, tables.len() as u64, format!("truncating {table}"));
             self.truncate_once(task, handle, &cql, table).await?;
