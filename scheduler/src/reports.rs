@@ -1,14 +1,21 @@
 //! What workers report: asked-for grants, results, failures.
 //!
-//! Each report is one transaction under its job's lock, acknowledged after the commit. A report
-//! that comes twice, late, or from a worker that the task is not placed on changes nothing: the
-//! state machine compares epochs, and here the worker is compared.
+//! Reports are taken as they lie in the queue, those of one job together: one transaction under the
+//! job's lock, a few statements whatever their number, acknowledged after the commit. The busier it
+//! is, the more lie there. Where one of them cannot be taken, each is taken by itself, so that it
+//! holds up no other. A report that comes twice, late, or from a worker that the task is not placed
+//! on changes nothing: the state machine compares epochs, and here the worker is compared.
 
-use futures::StreamExt;
-use ringvault_core::{TaskError, TaskId, WorkerId, task::TaskEvent};
+use std::collections::{BTreeMap, HashMap};
+
+use futures::{StreamExt, stream};
+use ringvault_core::{JobId, TaskError, TaskId, WorkerId, task::TaskEvent};
 use ringvault_fault::around;
 use ringvault_queue::{Delivery, Report, message::StopReason, topology};
-use ringvault_state::{StateError, tasks, tasks::TaskRow};
+use ringvault_state::{
+    StateError,
+    tasks::{self, TaskRow},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,44 +24,114 @@ use crate::{
 };
 
 /// Unacknowledged at once.
-const PREFETCH: u16 = 64;
-/// Handled at once; those of one job wait for each other.
-const PARALLEL: usize = 8;
+const PREFETCH: u16 = 1024;
+/// Taken from the queue in one go.
+const BATCH: usize = 512;
+/// Such goes at once: one that waits for something holds up as many reports as it has.
+const GOES: usize = 2;
+/// Jobs at once of each; those of one job wait for each other.
+const PARALLEL: usize = 4;
 
 /// Runs until told to stop.
 pub async fn run(ctx: &Context, stop: &CancellationToken) {
     let reports = ctx.queue.consume(topology::REPORTS, PREFETCH);
     reports
         .take_until(stop.cancelled())
-        .for_each_concurrent(PARALLEL, |delivery| receive(ctx, stop, delivery))
+        .ready_chunks(BATCH)
+        .for_each_concurrent(GOES, |deliveries| receive(ctx, stop, deliveries))
         .await;
 }
 
-async fn receive(ctx: &Context, stop: &CancellationToken, delivery: Delivery) {
-    match delivery.parse::<Report>() {
-        Ok(envelope) => {
-            inlet::take(ctx, stop, delivery, || handle(ctx, &envelope.body)).await;
+async fn receive(ctx: &Context, stop: &CancellationToken, deliveries: Vec<Delivery>) {
+    let mut read = Vec::new();
+    for delivery in deliveries {
+        match delivery.parse::<Report>() {
+            Ok(envelope) => read.push((delivery, envelope.body)),
+            Err(error) => inlet::bury(ctx, delivery, error.code(), &error.to_string()).await,
         }
-        Err(error) => inlet::bury(ctx, delivery, error.code(), &error.to_string()).await,
+    }
+    let jobs = match jobs_of(ctx, read.iter().map(|(_, report)| about(report).0)).await {
+        Ok(jobs) => jobs,
+        // Each by itself then, and each waits for the database.
+        Err(_) => HashMap::new(),
+    };
+    let mut groups: BTreeMap<Option<JobId>, Vec<(Delivery, Report)>> = BTreeMap::new();
+    for (delivery, report) in read {
+        groups.entry(jobs.get(&about(&report).0).copied()).or_default().push((delivery, report));
+    }
+    stream::iter(groups)
+        .for_each_concurrent(PARALLEL, |(job, group)| async move {
+            match job {
+                Some(job) if group.len() > 1 => take_together(ctx, stop, job, group).await,
+                _ => take_each(ctx, stop, group).await,
+            }
+        })
+        .await;
+}
+
+async fn jobs_of(
+    ctx: &Context,
+    tasks: impl Iterator<Item = TaskId>,
+) -> Result<HashMap<TaskId, JobId>, StateError> {
+    let mut conn = ctx.db.acquire().await?;
+    tasks::jobs_of(&mut conn, &tasks.collect::<Vec<_>>()).await
+}
+
+async fn take_together(ctx: &Context, stop: &CancellationToken, job: JobId, group: Vec<(Delivery, Report)>) {
+    let reports: Vec<&Report> = group.iter().map(|(_, report)| report).collect();
+    if let Err(error) = handle_together(ctx, job, &reports).await {
+        tracing::debug!(%job, reports = reports.len(), %error, "reports are taken one by one");
+        return take_each(ctx, stop, group).await;
+    }
+    for (delivery, _) in group {
+        // Stale: it comes again, and is found done.
+        let _ = around!("inlet.ack").run(delivery.ack()).await;
+    }
+}
+
+async fn take_each(ctx: &Context, stop: &CancellationToken, group: Vec<(Delivery, Report)>) {
+    for (delivery, report) in group {
+        inlet::take(ctx, stop, delivery, || handle(ctx, &report)).await;
     }
 }
 
 /// Takes one report.
 pub async fn handle(ctx: &Context, report: &Report) -> Result<(), DriveError> {
     let (task, worker) = about(report);
-    let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
-    let Some(job) = tasks::job_of(&mut tx, task).await? else {
-        tracing::warn!(%task, %worker, "a report about a task that does not exist");
-        return Ok(());
-    };
-    let actor = format!("worker {worker}");
-    let Some(mut step) = Step::lock(ctx, &mut tx, job, actor).await? else { return Ok(()) };
-    let Some(mut task) = step.task(task).await? else { return Ok(()) };
-    if task.machine.worker != Some(worker) {
-        tracing::debug!(task = %task.id, %worker, "a report of a worker that the task is not placed on");
-        return Ok(());
+    match jobs_of(ctx, std::iter::once(task)).await?.get(&task) {
+        Some(job) => handle_together(ctx, *job, &[report]).await,
+        None => {
+            tracing::warn!(%task, %worker, "a report about a task that does not exist");
+            Ok(())
+        }
     }
-    let changed = apply(&mut step, &mut task, report).await?;
+}
+
+/// Takes reports about tasks of one job, in their order.
+async fn handle_together(ctx: &Context, job: JobId, reports: &[&Report]) -> Result<(), DriveError> {
+    let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
+    let Some(mut step) = Step::lock(ctx, &mut tx, job, String::new()).await? else { return Ok(()) };
+    let ids: Vec<TaskId> = reports.iter().map(|report| about(report).0).collect();
+    let rows = step.tasks(&ids).await?;
+    let mut rows: HashMap<TaskId, TaskRow> = rows.into_iter().map(|row| (row.id, row)).collect();
+    let (mut changed, mut over) = (false, false);
+    for report in reports {
+        let (task, worker) = about(report);
+        let Some(task) = rows.get_mut(&task) else { continue };
+        if task.machine.worker != Some(worker) {
+            tracing::debug!(task = %task.id, %worker, "a report of a worker that the task is not placed on");
+            continue;
+        }
+        step.actor = format!("worker {worker}");
+        if apply(&mut step, task, report).await? {
+            changed = true;
+            over |= task.machine.state.is_over();
+        }
+    }
+    if over {
+        step.judge().await?;
+    }
+    step.flush().await?;
     ringvault_state::commit(tx, around!("report.handle")).await?;
     if changed {
         ctx.wake.all();
@@ -67,24 +144,24 @@ async fn apply(step: &mut Step<'_>, task: &mut TaskRow, report: &Report) -> Resu
         Report::Started(started) => {
             let (epoch, dispatch_seq) = (started.epoch, started.dispatch_seq);
             step.asked_with = started.nonce;
-            step.task_event(task, &TaskEvent::Started { epoch, dispatch_seq }).await
+            step.apply_to_task(task, &TaskEvent::Started { epoch, dispatch_seq })
         }
         Report::Succeeded(done) if answers(task.kind, &done.result) => {
-            step.task_succeeded(task, done.epoch, done.result.clone()).await
+            step.task_succeeded(task, done.epoch, &done.result).await
         }
         Report::Succeeded(done) => {
             let message = format!("the worker's result does not answer a {} task", task.kind.as_str());
             let error = TaskError::permanent("RV-RESULT", message)
                 .with_next("run the same version on schedulers and workers");
-            step.task_event(task, &TaskEvent::Failed { epoch: done.epoch, error }).await
+            step.apply_to_task(task, &TaskEvent::Failed { epoch: done.epoch, error })
         }
         Report::Failed(failed) => {
             let (epoch, error) = (failed.epoch, failed.error.clone());
-            step.task_event(task, &TaskEvent::Failed { epoch, error }).await
+            step.apply_to_task(task, &TaskEvent::Failed { epoch, error })
         }
         Report::Stopped(stopped) => {
             let lost = stopped.reason == StopReason::Gone && !stopped.draining;
-            step.task_event(task, &TaskEvent::Stopped { epoch: stopped.epoch, lost }).await
+            step.apply_to_task(task, &TaskEvent::Stopped { epoch: stopped.epoch, lost })
         }
     }
 }

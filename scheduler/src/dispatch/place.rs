@@ -138,7 +138,7 @@ async fn place_on_workers(step: &mut Step<'_>, wishes: &[Wish]) -> Result<usize,
         if throttled || !seat.has_room(kind, *load, on_trial) {
             continue;
         }
-        if step.task_event(&mut task, &TaskEvent::Place { worker: seat.worker }).await? {
+        if step.apply_to_task(&mut task, &TaskEvent::Place { worker: seat.worker })? {
             placed += 1;
             take(load, kind, on_trial);
             if kind == StageKind::Upload {
@@ -146,6 +146,7 @@ async fn place_on_workers(step: &mut Step<'_>, wishes: &[Wish]) -> Result<usize,
             }
         }
     }
+    step.flush().await?;
     Ok(placed)
 }
 

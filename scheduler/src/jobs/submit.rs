@@ -14,7 +14,7 @@ use ringvault_fault::around;
 use ringvault_state::{
     PgConnection, StateError, backups, inbox,
     jobs::{self, JobRow},
-    log,
+    log::{self, Line},
 };
 use ringvault_vault::{StoreErrorKind, layout};
 use sha2::{Digest, Sha256};
@@ -207,7 +207,8 @@ pub async fn insert(
     check::data_center(conn, &job.spec).await?;
     jobs::insert(conn, &job).await?;
     check::claim_backup(conn, &job).await?;
-    log::job_created(conn, id, &job.machine, created_at, &submission.requested_by).await?;
+    let line = Line::job_created(id, &job.machine, created_at, &submission.requested_by)?;
+    log::write(conn, &[line]).await?;
     announce::job_created(ctx, conn, &job).await?;
     tracing::info!(job = %id, kind = job.machine.kind.as_str(), cluster = %job.cluster(), "job accepted");
     Ok(Submitted { job: id, existing: false, backup: job.backup().map(|(_, name)| name.clone()) })

@@ -18,7 +18,7 @@ use crate::Context;
 pub async fn job_created(ctx: &Context, conn: &mut PgConnection, job: &JobRow) -> Result<(), DriveError> {
     let event = Event::JobCreated(job_event(job));
     let envelope = Envelope::new(ctx.source(), job.created_at, event);
-    outbox::insert(conn, &as_row(Publish::event(&envelope)?)).await?;
+    outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
     Ok(())
 }
 
@@ -30,7 +30,7 @@ pub async fn request_rejected(
 ) -> Result<(), DriveError> {
     let now = ringvault_state::now(conn).await?;
     let envelope = Envelope::new(ctx.source(), now, Event::RequestRejected(rejected));
-    outbox::insert(conn, &as_row(Publish::event(&envelope)?)).await?;
+    outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn backup_damaged(
 
 async fn emit(step: &mut Step<'_>, event: Event) -> Result<(), DriveError> {
     let envelope = Envelope::new(step.ctx.source(), step.now, event);
-    outbox::insert(step.conn, &as_row(Publish::event(&envelope)?)).await?;
+    outbox::insert(step.conn, &[as_row(Publish::event(&envelope)?)]).await?;
     Ok(())
 }
 

@@ -6,7 +6,11 @@ use ringvault_core::{
     task::{TaskEvent, TaskState},
 };
 use ringvault_queue::message::StopReason;
-use ringvault_state::{backups, holds, jobs, log, tasks};
+use ringvault_state::{
+    backups, holds, jobs,
+    log::{self, Line},
+    tasks,
+};
 
 use super::{DriveError, Step, announce};
 use crate::config::delta;
@@ -26,6 +30,7 @@ impl Step<'_> {
     }
 
     async fn apply(&mut self, event: &JobEvent) -> Result<Vec<JobEffect>, DriveError> {
+        self.flush().await?;
         let from = self.job.machine.state;
         let (machine, effects) = transition(&self.job.machine, event)?;
         let to = machine.state;
@@ -35,7 +40,8 @@ impl Step<'_> {
             self.note_change(to).await?;
         }
         jobs::save(self.conn, &self.job).await?;
-        log::job_event(self.conn, self.job.id, event, (from, to), self.now, &self.actor).await?;
+        let line = Line::job_event(self.job.id, event, (from, to), self.now, &self.actor)?;
+        log::write(self.conn, &[line]).await?;
         tracing::info!(
             job = %self.job.id, kind = self.job.machine.kind.as_str(), event = event.as_str(),
             from = from.as_str(), to = to.as_str(),
@@ -98,14 +104,14 @@ impl Step<'_> {
         let stage = self.job.machine.stage;
         for mut task in tasks::lock_open(self.conn, self.job.id, stage, false).await? {
             match task.machine.state {
-                TaskState::Running => self.send_stop(&task, why).await?,
+                TaskState::Running => self.send_stop(&task, why)?,
                 TaskState::Ready | TaskState::Dispatched => {
-                    self.apply_to_task(&mut task, &TaskEvent::TakeBack { keep: pause }).await?;
+                    self.apply_to_task(&mut task, &TaskEvent::TakeBack { keep: pause })?;
                 }
                 TaskState::Succeeded | TaskState::Failed | TaskState::Cancelled => {}
             }
         }
-        Ok(())
+        self.flush().await
     }
 
     /// Nobody waits any longer for what still runs, or for the clearing up: all of it is taken back.
@@ -113,10 +119,10 @@ impl Step<'_> {
         let stage = self.job.machine.stage;
         for cleanup in [false, true] {
             for mut task in tasks::lock_open(self.conn, self.job.id, stage, cleanup).await? {
-                self.apply_to_task(&mut task, &TaskEvent::TakeBack { keep: false }).await?;
+                self.apply_to_task(&mut task, &TaskEvent::TakeBack { keep: false })?;
             }
         }
-        Ok(())
+        self.flush().await
     }
 
     /// Sets the failed tasks of the open stage back to ready. With none (the stage could not even
@@ -129,9 +135,10 @@ impl Step<'_> {
         }
         for mut task in all {
             if task.machine.state == TaskState::Failed {
-                self.apply_to_task(&mut task, &TaskEvent::Reopen).await?;
+                self.apply_to_task(&mut task, &TaskEvent::Reopen)?;
             }
         }
+        self.flush().await?;
         self.stage_event().await
     }
 

@@ -2,7 +2,9 @@
 //!
 //! A [`Step`] holds the job's row lock. Every event goes through ringvault-core's `transition`; the
 //! new state, its line in the log and the messages of its effects are written on the same
-//! connection, so they are there together or not at all. As everything that happens to a job takes
+//! connection, so they are there together or not at all. Events of tasks are collected and written
+//! together, before the job's own state is looked at or changed and before a step's method returns,
+//! unless it says that it leaves them to [`Step::flush`]. As everything that happens to a job takes
 //! its lock first, a barrier is judged by one at a time and opens once.
 
 pub mod announce;
@@ -15,6 +17,7 @@ mod results;
 mod send;
 mod stage;
 mod tasks;
+mod writes;
 
 pub use error::DriveError;
 pub(crate) use results::answers;
@@ -26,6 +29,7 @@ use ringvault_state::{
     jobs::{self, JobRow},
 };
 use uuid::Uuid;
+use writes::Writes;
 
 use crate::Context;
 
@@ -42,7 +46,9 @@ pub struct Step<'a> {
     /// The nonce of the worker's question that a grant answers.
     pub asked_with: Option<Uuid>,
     /// Who or what caused it, for the log.
-    actor: String,
+    pub actor: String,
+    /// What is decided and not written yet.
+    writes: Writes,
 }
 
 impl<'a> Step<'a> {
@@ -55,6 +61,14 @@ impl<'a> Step<'a> {
     ) -> Result<Option<Self>, DriveError> {
         let Some(job) = jobs::lock(conn, job).await? else { return Ok(None) };
         let now = ringvault_state::now(conn).await?;
-        Ok(Some(Self { ctx, conn, job, now, asked_with: None, actor: actor.into() }))
+        Ok(Some(Self {
+            ctx,
+            conn,
+            job,
+            now,
+            asked_with: None,
+            actor: actor.into(),
+            writes: Writes::default(),
+        }))
     }
 }

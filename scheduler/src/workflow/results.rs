@@ -43,6 +43,17 @@ impl Step<'_> {
         task: &TaskRow,
         result: &TaskResult,
     ) -> Result<(), DriveError> {
+        let says_something = matches!(
+            result,
+            TaskResult::Seal(_)
+                | TaskResult::Release { sealed: Some(_), .. }
+                | TaskResult::Mark(_)
+                | TaskResult::Report(_)
+        );
+        if !says_something {
+            return Ok(());
+        }
+        self.flush().await?;
         match (&task.payload, result) {
             (TaskPayload::Seal(sealed), TaskResult::Seal(seal)) => {
                 self.sealed((&sealed.cluster, &sealed.backup), seal).await

@@ -4,16 +4,13 @@ use ringvault_queue::{
     Envelope, Publish, TaskMessage,
     message::{Control, StopReason, TaskControl, TaskGrant, TaskOffer},
 };
-use ringvault_state::{
-    outbox::{self, Message},
-    tasks::TaskRow,
-};
+use ringvault_state::{outbox::Message, tasks::TaskRow};
 
 use super::{DriveError, Step};
 
 impl Step<'_> {
     /// Offers a task to the worker it is placed on.
-    pub(super) async fn send_offer(&mut self, task: &TaskRow) -> Result<(), DriveError> {
+    pub(super) fn send_offer(&mut self, task: &TaskRow) -> Result<(), DriveError> {
         let timeout = self.ctx.config.retry.dispatch_timeout;
         let offer = TaskMessage::Offer(TaskOffer {
             task: task.id,
@@ -25,11 +22,11 @@ impl Step<'_> {
             deadline: None,
             payload: task.payload.clone(),
         });
-        self.tell_worker(task, offer, true).await
+        self.tell_worker(task, offer, true)
     }
 
     /// Grants a task under its current pair.
-    pub(super) async fn send_grant(&mut self, task: &TaskRow) -> Result<(), DriveError> {
+    pub(super) fn send_grant(&mut self, task: &TaskRow) -> Result<(), DriveError> {
         let grant = TaskMessage::Grant(TaskGrant {
             task: task.id,
             epoch: task.machine.epoch,
@@ -37,21 +34,21 @@ impl Step<'_> {
             lease_seconds: seconds(self.ctx.config.retry.lease),
             nonce: self.asked_with,
         });
-        self.tell_worker(task, grant, false).await
+        self.tell_worker(task, grant, false)
     }
 
     /// Tells a running task to stop. Only a hint: every heartbeat of a task that should stop is
     /// answered in the same way.
-    pub(super) async fn send_stop(&mut self, task: &TaskRow, why: StopReason) -> Result<(), DriveError> {
+    pub(super) fn send_stop(&mut self, task: &TaskRow, why: StopReason) -> Result<(), DriveError> {
         let control = TaskMessage::Control(TaskControl {
             task: task.id,
             epoch: task.machine.epoch,
             action: Control::Stop { why },
         });
-        self.tell_worker(task, control, false).await
+        self.tell_worker(task, control, false)
     }
 
-    async fn tell_worker(
+    fn tell_worker(
         &mut self,
         task: &TaskRow,
         message: TaskMessage,
@@ -62,7 +59,7 @@ impl Step<'_> {
         let publish = Publish::to_worker(worker, &envelope)?.sign(&self.ctx.keys);
         let mut row = as_row(publish);
         row.offer = is_offer.then_some((task.id, task.machine.epoch));
-        outbox::insert(self.conn, &row).await?;
+        self.writes.message(row);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use ringvault_core::{
     task::Task,
 };
 use ringvault_state::{
-    log,
+    log::{self, Line},
     registry::{forgotten, topologies, workers},
     tasks::{self, TaskRow},
 };
@@ -78,6 +78,8 @@ impl Step<'_> {
         planned: Vec<StageTask>,
         cleanup: bool,
     ) -> Result<(), DriveError> {
+        let mut rows = Vec::new();
+        let mut lines = Vec::new();
         for StageTask { placement, payload } in planned {
             let task = TaskRow {
                 id: TaskId::generate(),
@@ -93,10 +95,11 @@ impl Step<'_> {
                 started_at: None,
                 ended_at: None,
             };
-            tasks::insert(self.conn, &task).await?;
-            let (job, id) = (self.job.id, task.id);
-            log::task_created(self.conn, job, id, &task.machine, self.now, &self.actor).await?;
+            lines.push(Line::task_created(self.job.id, task.id, &task.machine, self.now, &self.actor)?);
+            rows.push(task);
         }
+        tasks::insert(self.conn, &rows).await?;
+        log::write(self.conn, &lines).await?;
         Ok(())
     }
 

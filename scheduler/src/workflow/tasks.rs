@@ -7,8 +7,8 @@ use ringvault_core::{
     task::{TaskEffect, TaskEvent, TaskResult, TaskState, transition},
 };
 use ringvault_state::{
-    log::{self, TaskInputs},
-    tasks::{self, TaskRow, attempts},
+    log::{Line, TaskInputs},
+    tasks::{self, TaskRow, attempts::Attempt},
 };
 
 use super::{DriveError, Step};
@@ -20,42 +20,55 @@ impl Step<'_> {
         Ok(task.filter(|task| task.job == self.job.id))
     }
 
+    /// Locks some of the job's tasks.
+    pub async fn tasks(&mut self, ids: &[TaskId]) -> Result<Vec<TaskRow>, DriveError> {
+        Ok(tasks::lock_some(self.conn, self.job.id, ids).await?)
+    }
+
+    /// Writes what was left to be written.
+    pub async fn flush(&mut self) -> Result<(), DriveError> {
+        Ok(self.writes.flush(self.conn).await?)
+    }
+
     /// Takes an event of a task, and what follows from it for the job. Whether anything changed: an
     /// event that is late, repeated or forged changes nothing.
     pub async fn task_event(&mut self, task: &mut TaskRow, event: &TaskEvent) -> Result<bool, DriveError> {
-        let changed = self.apply_to_task(task, event).await?;
+        let changed = self.apply_to_task(task, event)?;
         if changed && task.machine.state.is_over() {
             self.judge().await?;
         }
+        self.flush().await?;
         Ok(changed)
     }
 
     /// Gives up a task whose node is gone for good, with the reason: the job goes on without what it
     /// would have brought.
     pub async fn give_up(&mut self, task: &mut TaskRow, error: TaskError) -> Result<(), DriveError> {
-        self.apply_to_task(task, &TaskEvent::NoWorker { error }).await?;
-        self.apply_to_task(task, &TaskEvent::TakeBack { keep: false }).await?;
+        self.apply_to_task(task, &TaskEvent::NoWorker { error })?;
+        self.apply_to_task(task, &TaskEvent::TakeBack { keep: false })?;
         self.judge().await
     }
 
-    /// As [`Self::task_event`] of a task that is done, with what it brought.
+    /// An event of a task that is done, with what it brought. Whether anything changed. Judging and
+    /// writing are left to the caller.
     pub async fn task_succeeded(
         &mut self,
         task: &mut TaskRow,
         epoch: u32,
-        result: TaskResult,
+        result: &TaskResult,
     ) -> Result<bool, DriveError> {
-        task.result = Some(result.clone());
-        if !self.apply_to_task(task, &TaskEvent::Succeeded { epoch }).await? {
+        let before = task.result.replace(result.clone());
+        if !self.apply_to_task(task, &TaskEvent::Succeeded { epoch })? {
+            task.result = before;
             return Ok(false);
         }
-        self.keep_result(task, &result).await?;
-        self.judge().await?;
+        self.keep_result(task, result).await?;
         Ok(true)
     }
 
-    /// Judges the barrier, or the clearing up, after a task is over.
-    pub(super) async fn judge(&mut self) -> Result<(), DriveError> {
+    /// Judges the barrier, or the clearing up, after tasks are over.
+    pub async fn judge(&mut self) -> Result<(), DriveError> {
+        self.flush().await?;
         let event = match self.stage_event().await? {
             Some(event) => Some(event),
             None => self.cleanup_event().await?,
@@ -67,21 +80,17 @@ impl Step<'_> {
     }
 
     /// One event of one task, without what follows for the job. What falls back to ready while the
-    /// job is being cancelled or abandoned is taken back at once.
-    pub(super) async fn apply_to_task(
-        &mut self,
-        task: &mut TaskRow,
-        event: &TaskEvent,
-    ) -> Result<bool, DriveError> {
-        let changed = self.transit(task, event).await?;
+    /// job is being cancelled or abandoned is taken back at once. Writing is left to [`Self::flush`].
+    pub fn apply_to_task(&mut self, task: &mut TaskRow, event: &TaskEvent) -> Result<bool, DriveError> {
+        let changed = self.transit(task, event)?;
         let ending = matches!(self.job.machine.state, JobState::Cancelling | JobState::Abandoning);
         if ending && !task.cleanup && task.machine.state == TaskState::Ready {
-            self.transit(task, &TaskEvent::TakeBack { keep: false }).await?;
+            self.transit(task, &TaskEvent::TakeBack { keep: false })?;
         }
         Ok(changed)
     }
 
-    async fn transit(&mut self, task: &mut TaskRow, event: &TaskEvent) -> Result<bool, DriveError> {
+    fn transit(&mut self, task: &mut TaskRow, event: &TaskEvent) -> Result<bool, DriveError> {
         let inputs = TaskInputs {
             rules: self.ctx.config.retry.rules(self.job.max_attempts),
             jitter: rand::rng().random_range(0.0..1.0),
@@ -96,24 +105,25 @@ impl Step<'_> {
             task.started_at.get_or_insert(self.now);
         }
         task.ended_at = to.is_over().then_some(self.now);
-        tasks::save(self.conn, task).await?;
         let ids = (self.job.id, task.id);
-        log::task_event(self.conn, ids, event, (from, to), &inputs, self.now, &self.actor).await?;
+        let line = Line::task_event(ids, event, (from, to), &inputs, self.now, &self.actor)?;
+        self.writes.task(task, line);
         for effect in effects {
             match effect {
                 TaskEffect::SendOffer => {
-                    self.send_offer(task).await?;
+                    self.send_offer(task)?;
                     if let Some(worker) = task.machine.worker {
-                        attempts::opened(self.conn, task.id, task.machine.epoch, worker).await?;
+                        self.writes.opened(task, worker);
                     }
                 }
                 TaskEffect::SendGrant => {
-                    self.send_grant(task).await?;
-                    attempts::granted(self.conn, task.id, task.machine.epoch).await?;
+                    self.send_grant(task)?;
+                    self.writes.granted(task);
                 }
                 TaskEffect::CloseAttempt => {
                     let (outcome, error) = end_of_attempt(event, task);
-                    attempts::closed(self.conn, task.id, before.epoch, outcome, error).await?;
+                    let attempt = Attempt { task: task.id, epoch: before.epoch };
+                    self.writes.closed(attempt, outcome, error.cloned());
                 }
                 // By who calls, once all of one transaction's events are applied.
                 TaskEffect::JudgeBarrier => {}

@@ -10,6 +10,7 @@ use ringvault_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{
     StateResult,
@@ -25,105 +26,107 @@ pub struct TaskInputs {
     pub jitter: f64,
 }
 
-struct Line<'a> {
+/// A line that is to be written.
+#[derive(Debug, Clone)]
+pub struct Line {
     job: JobId,
     task: Option<TaskId>,
     event: Option<Value>,
-    from: Option<&'a str>,
-    to: &'a str,
+    from: Option<&'static str>,
+    to: &'static str,
     inputs: Value,
     at: DateTime<Utc>,
-    actor: &'a str,
+    actor: String,
 }
 
-async fn write(conn: &mut PgConnection, line: Line<'_>) -> StateResult<()> {
+impl Line {
+    /// A new job's first line.
+    pub fn job_created(id: JobId, job: &Job, at: DateTime<Utc>, actor: &str) -> StateResult<Self> {
+        let inputs = json!({ "first": word::json("a job", job)? });
+        let (to, actor) = (job.state.as_str(), actor.to_owned());
+        Ok(Self { job: id, task: None, event: None, from: None, to, inputs, at, actor })
+    }
+
+    /// An event that changed a job.
+    pub fn job_event(
+        id: JobId,
+        event: &JobEvent,
+        (from, to): (JobState, JobState),
+        at: DateTime<Utc>,
+        actor: &str,
+    ) -> StateResult<Self> {
+        Ok(Self {
+            job: id,
+            task: None,
+            event: Some(word::json("a job's event", event)?),
+            from: Some(from.as_str()),
+            to: to.as_str(),
+            inputs: json!({}),
+            at,
+            actor: actor.to_owned(),
+        })
+    }
+
+    /// A new task's first line.
+    pub fn task_created(
+        job: JobId,
+        id: TaskId,
+        task: &Task,
+        at: DateTime<Utc>,
+        actor: &str,
+    ) -> StateResult<Self> {
+        let inputs = json!({ "first": word::json("a task", task)? });
+        let (to, actor) = (task.state.as_str(), actor.to_owned());
+        Ok(Self { job, task: Some(id), event: None, from: None, to, inputs, at, actor })
+    }
+
+    /// An event that changed a task.
+    pub fn task_event(
+        (job, id): (JobId, TaskId),
+        event: &TaskEvent,
+        (from, to): (TaskState, TaskState),
+        inputs: &TaskInputs,
+        at: DateTime<Utc>,
+        actor: &str,
+    ) -> StateResult<Self> {
+        Ok(Self {
+            job,
+            task: Some(id),
+            event: Some(word::json("a task's event", event)?),
+            from: Some(from.as_str()),
+            to: to.as_str(),
+            inputs: word::json("a task's rules", inputs)?,
+            at,
+            actor: actor.to_owned(),
+        })
+    }
+}
+
+/// Writes lines, in their order.
+pub async fn write(conn: &mut PgConnection, lines: &[Line]) -> StateResult<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&Line) -> Option<&str>| -> Vec<Option<&str>> { lines.iter().map(of).collect() };
     sqlx::query!(
         "insert into transitions (job, task, event, from_state, to_state, inputs, at, actor)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
-        line.job.0,
-        line.task.map(|task| task.0),
-        line.event,
-        line.from,
-        line.to,
-        line.inputs,
-        line.at,
-        line.actor,
+         select job, task, event, from_state, to_state, inputs, at, actor
+         from unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::text[], $5::text[], $6::jsonb[],
+             $7::timestamptz[], $8::text[]) with ordinality
+             as l (job, task, event, from_state, to_state, inputs, at, actor, place)
+         order by place",
+        &lines.iter().map(|line| line.job.0).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.task.map(|task| task.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &lines.iter().map(|line| line.event.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        &column(|line| line.from) as &[Option<&str>],
+        &column(|line| Some(line.to)) as &[Option<&str>],
+        &lines.iter().map(|line| line.inputs.clone()).collect::<Vec<_>>(),
+        &lines.iter().map(|line| line.at).collect::<Vec<_>>(),
+        &column(|line| Some(&line.actor)) as &[Option<&str>],
     )
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// A new job's first line.
-pub async fn job_created(
-    conn: &mut PgConnection,
-    id: JobId,
-    job: &Job,
-    at: DateTime<Utc>,
-    actor: &str,
-) -> StateResult<()> {
-    let inputs = json!({ "first": word::json("a job", job)? });
-    let to = job.state.as_str();
-    write(conn, Line { job: id, task: None, event: None, from: None, to, inputs, at, actor }).await
-}
-
-/// An event that changed a job.
-pub async fn job_event(
-    conn: &mut PgConnection,
-    id: JobId,
-    event: &JobEvent,
-    (from, to): (JobState, JobState),
-    at: DateTime<Utc>,
-    actor: &str,
-) -> StateResult<()> {
-    let line = Line {
-        job: id,
-        task: None,
-        event: Some(word::json("a job's event", event)?),
-        from: Some(from.as_str()),
-        to: to.as_str(),
-        inputs: json!({}),
-        at,
-        actor,
-    };
-    write(conn, line).await
-}
-
-/// A new task's first line.
-pub async fn task_created(
-    conn: &mut PgConnection,
-    job: JobId,
-    id: TaskId,
-    task: &Task,
-    at: DateTime<Utc>,
-    actor: &str,
-) -> StateResult<()> {
-    let inputs = json!({ "first": word::json("a task", task)? });
-    let to = task.state.as_str();
-    write(conn, Line { job, task: Some(id), event: None, from: None, to, inputs, at, actor }).await
-}
-
-/// An event that changed a task.
-pub async fn task_event(
-    conn: &mut PgConnection,
-    (job, id): (JobId, TaskId),
-    event: &TaskEvent,
-    (from, to): (TaskState, TaskState),
-    inputs: &TaskInputs,
-    at: DateTime<Utc>,
-    actor: &str,
-) -> StateResult<()> {
-    let line = Line {
-        job,
-        task: Some(id),
-        event: Some(word::json("a task's event", event)?),
-        from: Some(from.as_str()),
-        to: to.as_str(),
-        inputs: word::json("a task's rules", inputs)?,
-        at,
-        actor,
-    };
-    write(conn, line).await
 }
 
 /// A line of the log, as read back.

@@ -40,22 +40,39 @@ pub struct Message {
     pub offer: Option<(TaskId, u32)>,
 }
 
-/// Adds a message to what is to be sent.
-pub async fn insert(conn: &mut PgConnection, message: &Message) -> StateResult<()> {
+/// Adds messages to what is to be sent, in their order.
+pub async fn insert(conn: &mut PgConnection, messages: &[Message]) -> StateResult<()> {
+    if messages.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&Message) -> &str| -> Vec<&str> { messages.iter().map(of).collect() };
+    let flag = |of: fn(&Message) -> bool| -> Vec<bool> { messages.iter().map(of).collect() };
+    let mut headers = Vec::new();
+    let mut epochs: Vec<Option<i32>> = Vec::new();
+    for message in messages {
+        headers.push(word::json("headers", &message.headers)?);
+        epochs.push(message.offer.map(|(_, epoch)| word::int("epoch", epoch)).transpose()?);
+    }
     sqlx::query!(
         "insert into outbox (exchange, routing_key, message_id, message_type, headers, body, mandatory,
              persistent, task, epoch)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        message.exchange,
-        message.routing_key,
-        message.message_id,
-        message.message_type,
-        word::json("headers", &message.headers)?,
-        message.body,
-        message.mandatory,
-        message.persistent,
-        message.offer.map(|(task, _)| task.0),
-        message.offer.map(|(_, epoch)| word::int("epoch", epoch)).transpose()?,
+         select exchange, routing_key, message_id, message_type, headers, body, mandatory, persistent, task,
+             epoch
+         from unnest($1::text[], $2::text[], $3::uuid[], $4::text[], $5::jsonb[], $6::bytea[], $7::boolean[],
+             $8::boolean[], $9::uuid[], $10::integer[]) with ordinality
+             as m (exchange, routing_key, message_id, message_type, headers, body, mandatory, persistent, task,
+                 epoch, place)
+         order by place",
+        &text(|message| &message.exchange) as &[&str],
+        &text(|message| &message.routing_key) as &[&str],
+        &messages.iter().map(|message| message.message_id).collect::<Vec<_>>(),
+        &text(|message| &message.message_type) as &[&str],
+        &headers,
+        &messages.iter().map(|message| message.body.as_slice()).collect::<Vec<_>>() as &[&[u8]],
+        &flag(|message| message.mandatory),
+        &flag(|message| message.persistent),
+        &messages.iter().map(|m| m.offer.map(|(task, _)| task.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &epochs as &[Option<i32>],
     )
     .execute(conn)
     .await?;

@@ -6,5 +6,6 @@ pub mod lease;
 mod row;
 
 pub use row::{
-    Tally, TaskRow, failures, insert, is_any_open, job_of, lock, lock_open, lock_some, outcomes, save, tally,
+    Tally, TaskRow, failures, insert, is_any_open, job_of, jobs_of, lock, lock_open, lock_some, outcomes,
+    save, tally,
 };

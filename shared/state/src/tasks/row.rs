@@ -1,5 +1,7 @@
 //! A task's row: changed only by who holds its job's lock.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use ringvault_core::{
     ClusterName, HostId, JobId, TaskError, TaskId, WorkerId,
@@ -8,6 +10,7 @@ use ringvault_core::{
 };
 use serde_json::Value;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{
     StateResult,
@@ -70,22 +73,34 @@ pub(super) fn read_placement(row: &Row<'_>, word: &str, host: Option<uuid::Uuid>
     }
 }
 
-/// Inserts a new task.
-pub async fn insert(conn: &mut PgConnection, task: &TaskRow) -> StateResult<()> {
+/// Inserts new tasks.
+pub async fn insert(conn: &mut PgConnection, tasks: &[TaskRow]) -> StateResult<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let text = |of: fn(&TaskRow) -> &str| -> Vec<&str> { tasks.iter().map(of).collect() };
+    let ids = |of: fn(&TaskRow) -> Uuid| -> Vec<Uuid> { tasks.iter().map(of).collect() };
+    let mut stages = Vec::new();
+    let mut payloads = Vec::new();
+    for task in tasks {
+        stages.push(word::int("stage", task.stage)?);
+        payloads.push(word::json("a task's payload", &task.payload)?);
+    }
     sqlx::query!(
         "insert into tasks (id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, run_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        task.id.0,
-        task.job.0,
-        task.cluster.as_str(),
-        word::int("stage", task.stage)?,
-        task.kind.as_str(),
-        task.cleanup,
-        placement_word(task.placement),
-        task.host_id().map(|host| host.0),
-        word::json("a task's payload", &task.payload)?,
-        task.machine.state.as_str(),
-        task.machine.run_at,
+         select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::boolean[],
+             $7::text[], $8::uuid[], $9::jsonb[], $10::text[], $11::timestamptz[])",
+        &ids(|task| task.id.0),
+        &ids(|task| task.job.0),
+        &text(|task| task.cluster.as_str()) as &[&str],
+        &stages,
+        &text(|task| task.kind.as_str()) as &[&str],
+        &tasks.iter().map(|task| task.cleanup).collect::<Vec<_>>(),
+        &text(|task| placement_word(task.placement)) as &[&str],
+        &tasks.iter().map(|task| task.host_id().map(|host| host.0)).collect::<Vec<_>>() as &[Option<Uuid>],
+        &payloads,
+        &text(|task| task.machine.state.as_str()) as &[&str],
+        &tasks.iter().map(|task| task.machine.run_at).collect::<Vec<_>>(),
     )
     .execute(conn)
     .await?;
@@ -151,8 +166,14 @@ impl Raw {
 
 /// The job a task belongs to, which never changes: what to lock before the task.
 pub async fn job_of(conn: &mut PgConnection, id: TaskId) -> StateResult<Option<JobId>> {
-    let job = sqlx::query_scalar!("select job from tasks where id = $1", id.0).fetch_optional(conn).await?;
-    Ok(job.map(JobId))
+    Ok(jobs_of(conn, &[id]).await?.remove(&id))
+}
+
+/// The jobs that these tasks belong to; a task that does not exist is left out.
+pub async fn jobs_of(conn: &mut PgConnection, ids: &[TaskId]) -> StateResult<HashMap<TaskId, JobId>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query!("select id, job from tasks where id = any($1)", &ids).fetch_all(conn).await?;
+    Ok(rows.into_iter().map(|row| (TaskId(row.id), JobId(row.job))).collect())
 }
 
 /// Loads a task and locks its row. The caller holds its job's lock.
@@ -212,28 +233,49 @@ pub async fn lock_open(
     rows.into_iter().map(Raw::read).collect()
 }
 
-/// Writes what changes of a task. The caller holds its job's lock.
-pub async fn save(conn: &mut PgConnection, task: &TaskRow) -> StateResult<()> {
-    let machine = &task.machine;
+/// Writes what changes of tasks, each named once. The caller holds their job's lock.
+pub async fn save(conn: &mut PgConnection, tasks: &[&TaskRow]) -> StateResult<()> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    let time = |of: fn(&TaskRow) -> Option<DateTime<Utc>>| -> Vec<Option<DateTime<Utc>>> {
+        tasks.iter().map(|task| of(task)).collect()
+    };
+    let (mut epochs, mut dispatches, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut errors, mut results): (Vec<Option<Value>>, Vec<Option<Value>>) = (Vec::new(), Vec::new());
+    for task in tasks {
+        epochs.push(word::int("epoch", task.machine.epoch)?);
+        dispatches.push(word::int("dispatch_seq", task.machine.dispatch_seq)?);
+        attempts.push(word::int("attempts", task.machine.attempts)?);
+        errors.push(word::maybe_json("a task's error", task.machine.error.as_ref())?);
+        results.push(word::maybe_json("a task's result", task.result.as_ref())?);
+    }
     sqlx::query!(
-        "update tasks set state = $2, epoch = $3, dispatch_seq = $4, attempts = $5, run_at = $6,
-             deadline = $7, waiting_since = $8, worker = $9, error = $10, result = $11,
-             started_at = $12, ended_at = $13, asked_at = null, running_since = $14
-         where id = $1",
-        task.id.0,
-        machine.state.as_str(),
-        word::int("epoch", machine.epoch)?,
-        word::int("dispatch_seq", machine.dispatch_seq)?,
-        word::int("attempts", machine.attempts)?,
-        machine.run_at,
-        machine.deadline,
-        machine.waiting_since,
-        machine.worker.map(|worker| worker.0),
-        word::maybe_json("a task's error", machine.error.as_ref())?,
-        word::maybe_json("a task's result", task.result.as_ref())?,
-        task.started_at,
-        task.ended_at,
-        machine.running_since,
+        "update tasks t set state = s.state, epoch = s.epoch, dispatch_seq = s.dispatch_seq,
+             attempts = s.attempts, run_at = s.run_at, deadline = s.deadline, waiting_since = s.waiting_since,
+             worker = s.worker, error = s.error, result = s.result, started_at = s.started_at,
+             ended_at = s.ended_at, asked_at = null, running_since = s.running_since
+         from unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::timestamptz[],
+             $7::timestamptz[], $8::timestamptz[], $9::uuid[], $10::jsonb[], $11::jsonb[], $12::timestamptz[],
+             $13::timestamptz[], $14::timestamptz[])
+             as s (id, state, epoch, dispatch_seq, attempts, run_at, deadline, waiting_since, worker, error,
+                 result, started_at, ended_at, running_since)
+         where t.id = s.id",
+        &tasks.iter().map(|task| task.id.0).collect::<Vec<_>>(),
+        &tasks.iter().map(|task| task.machine.state.as_str()).collect::<Vec<_>>() as &[&str],
+        &epochs,
+        &dispatches,
+        &attempts,
+        &tasks.iter().map(|task| task.machine.run_at).collect::<Vec<_>>(),
+        &time(|task| task.machine.deadline) as &[Option<DateTime<Utc>>],
+        &time(|task| task.machine.waiting_since) as &[Option<DateTime<Utc>>],
+        &tasks.iter().map(|task| task.machine.worker.map(|worker| worker.0)).collect::<Vec<_>>()
+            as &[Option<Uuid>],
+        &errors as &[Option<Value>],
+        &results as &[Option<Value>],
+        &time(|task| task.started_at) as &[Option<DateTime<Utc>>],
+        &time(|task| task.ended_at) as &[Option<DateTime<Utc>>],
+        &time(|task| task.machine.running_since) as &[Option<DateTime<Utc>>],
     )
     .execute(conn)
     .await?;
