@@ -168,7 +168,8 @@ fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, n: usize) -> Child {
     let file = folder.join(format!("bench-{n}.toml"));
     let text = format!(
         "id = \"bench-{n}\"\nlisten = \"127.0.0.1:0\"\n[postgres]\nurl = \"{}\"\n[rabbitmq]\nurl = \"{}\"\n\
-         [vault]\nurl = \"file://{path}/vault\"\n[signing]\nkey_file = \"{path}/key\"\n[api]\n\
+         [vault]\nurl = \"file://{path}/vault\"\ndeployment = \"test\"\n\
+         [signing]\nkey_file = \"{path}/key\"\n[api]\n\
          admin_token_file = \"{path}/token\"\n[timing]\nworker_silence = \"1h\"\n",
         db.connect_options().to_url_lossy(),
         broker.url(),
@@ -193,9 +194,19 @@ where
     sqlx::query_scalar(sql).fetch_one(db).await.expect(sql)
 }
 
-async fn wait(what: &str, db: &PgPool, sql: &'static str, wanted: i64, patience: Duration) {
+async fn wait(
+    what: &str,
+    db: &PgPool,
+    running: &mut [Child],
+    (sql, wanted): (&'static str, i64),
+    patience: Duration,
+) {
     let began = Instant::now();
     while figure::<i64>(db, sql).await < wanted {
+        for (n, child) in running.iter_mut().enumerate() {
+            let ended = child.try_wait().expect("a child");
+            assert!(ended.is_none(), "scheduler bench-{n} has ended: {ended:?}");
+        }
         assert!(began.elapsed() < patience, "{what}: {} of {wanted}", figure::<i64>(db, sql).await);
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -239,7 +250,7 @@ async fn fleet(db: PgPool) {
         .await;
     let count = count - count % i64::try_from(clusters).expect("a number");
     let announced = "select count(*) from workers w where host_id is not null";
-    wait("announced", &db, announced, count, Duration::from_secs(900)).await;
+    wait("announced", &db, &mut running, (announced, count), Duration::from_secs(900)).await;
     let announce_seconds = began.elapsed().as_secs_f64();
 
     sqlx::query("select pg_stat_reset()").execute(&db).await.expect("reset");
@@ -251,7 +262,8 @@ async fn fleet(db: PgPool) {
     }
     lab.ctx.wake.all();
     let over = "select count(*) from jobs where state = 'succeeded'";
-    wait("backups", &db, over, i64::try_from(clusters).expect("a number"), Duration::from_secs(1800)).await;
+    let jobs = i64::try_from(clusters).expect("a number");
+    wait("backups", &db, &mut running, (over, jobs), Duration::from_secs(1800)).await;
     let seconds = began.elapsed().as_secs_f64();
     let after = (schedulers_used(), postgres_used(), broker_used());
 
