@@ -50,11 +50,9 @@ async fn receive(ctx: &Context, stop: &CancellationToken, deliveries: Vec<Delive
             Err(error) => inlet::bury(ctx, delivery, error.code(), &error.to_string()).await,
         }
     }
-    let jobs = match jobs_of(ctx, read.iter().map(|(_, report)| about(report).0)).await {
-        Ok(jobs) => jobs,
-        // Each by itself then, and each waits for the database.
-        Err(_) => HashMap::new(),
-    };
+    // Without an answer each is taken by itself, and waits for the database.
+    let tasks = read.iter().map(|(_, report)| about(report).0);
+    let jobs = jobs_of(ctx, tasks).await.unwrap_or_default();
     let mut groups: BTreeMap<Option<JobId>, Vec<(Delivery, Report)>> = BTreeMap::new();
     for (delivery, report) in read {
         groups.entry(jobs.get(&about(&report).0).copied()).or_default().push((delivery, report));

@@ -1,6 +1,6 @@
 //! The live workers, and which of them takes a task: a pure choice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ringvault_core::{
     ClusterName, HostId, TaskError, WorkerId,
@@ -58,6 +58,8 @@ pub(super) fn take(load: &mut Load, kind: StageKind, on_trial: bool) {
 
 /// Live workers, by what a task asks for.
 pub(super) struct Fleet {
+    /// The clusters that were asked for: of others it knows nothing.
+    asked: HashSet<ClusterName>,
     live: Vec<LiveWorker>,
     /// The most recently heard of, where several say they are beside the same node.
     by_host: HashMap<(ClusterName, HostId), usize>,
@@ -65,8 +67,8 @@ pub(super) struct Fleet {
 }
 
 impl Fleet {
-    /// Of these workers, most recently heard of first.
-    pub(super) fn new(live: Vec<LiveWorker>) -> Self {
+    /// Of the live workers of these clusters, most recently heard of first.
+    pub(super) fn new(asked: &[ClusterName], live: Vec<LiveWorker>) -> Self {
         let mut by_host = HashMap::new();
         let mut by_cluster: HashMap<ClusterName, Vec<usize>> = HashMap::new();
         for (index, worker) in live.iter().enumerate() {
@@ -75,7 +77,7 @@ impl Fleet {
             }
             by_cluster.entry(worker.cluster.clone()).or_default().push(index);
         }
-        Self { live, by_host, by_cluster }
+        Self { asked: asked.iter().cloned().collect(), live, by_host, by_cluster }
     }
 
     /// Where a task could only wait.
@@ -105,8 +107,12 @@ impl Fleet {
     }
 
     /// Chooses for a task, and counts it to the chosen one's load. A node's task has one place;
-    /// another goes to the least loaded of those who may do it, one without trouble if there is one.
+    /// another goes to the least loaded of those who may do it, one without trouble if there is one. A
+    /// task of a cluster that was not asked for (it had none to place a moment ago) waits.
     pub(super) fn choose(&mut self, task: &Ready) -> Choice {
+        if !self.asked.contains(&task.cluster) {
+            return Choice::Wait;
+        }
         let chosen = match task.placement {
             Placement::Node(host) => self.by_host.get(&(task.cluster.clone(), host)).copied(),
             Placement::Any => self.least_loaded(task, |_| true),
@@ -168,6 +174,10 @@ mod tests {
         }
     }
 
+    fn fleet_of(live: Vec<LiveWorker>) -> Fleet {
+        Fleet::new(&["c", "other"].map(|name| ClusterName::new(name).unwrap()), live)
+    }
+
     fn task(kind: StageKind, placement: Placement) -> Ready {
         Ready {
             id: TaskId::generate(),
@@ -181,11 +191,19 @@ mod tests {
 
     /// Which of `live` is chosen, by its number; 0: it waits.
     fn choose(task: &Ready, live: &[LiveWorker]) -> Result<u128, TaskError> {
-        match Fleet::new(live.to_vec()).choose(task) {
+        match fleet_of(live.to_vec()).choose(task) {
             Choice::Place(seat) => Ok(seat.worker.0.as_u128()),
             Choice::Wait => Ok(0),
             Choice::NoWorker(error) => Err(error),
         }
+    }
+
+    #[test]
+    fn nothing_is_missed_in_a_cluster_that_was_not_asked_for() {
+        let late = task(StageKind::Seal, Placement::Any);
+        assert_eq!(Fleet::new(&[], Vec::new()).choose(&late), Choice::Wait);
+        let asked = Fleet::new(std::slice::from_ref(&late.cluster), Vec::new()).choose(&late);
+        assert!(matches!(asked, Choice::NoWorker(_)));
     }
 
     #[test]
@@ -233,12 +251,12 @@ mod tests {
     #[test]
     fn of_tasks_on_trial_a_worker_has_one_at_a_time_and_others_beside_it() {
         let on_trial = |kind| Ready { on_trial: true, ..task(kind, Placement::Any) };
-        let mut fleet = Fleet::new(vec![worker(1, Some(1), 0)]);
+        let mut fleet = fleet_of(vec![worker(1, Some(1), 0)]);
         let mut next = |task: Ready| matches!(fleet.choose(&task), Choice::Place(_));
         assert!(next(on_trial(StageKind::Upload)));
         assert!(!next(on_trial(StageKind::Upload)) && !next(on_trial(StageKind::Snapshot)));
         assert!(next(task(StageKind::Upload, Placement::Any)), "what is not suspected");
-        let mut fleet = Fleet::new(vec![worker(1, Some(1), 0), worker(2, Some(2), 0)]);
+        let mut fleet = fleet_of(vec![worker(1, Some(1), 0), worker(2, Some(2), 0)]);
         let first = fleet.choose(&on_trial(StageKind::Check));
         let second = fleet.choose(&on_trial(StageKind::Check));
         assert!(first != second && matches!(second, Choice::Place(_)), "another worker takes it");
@@ -247,19 +265,19 @@ mod tests {
     #[test]
     fn where_there_is_no_room_is_known_beforehand() {
         let live = vec![worker(1, Some(1), 4), worker(2, Some(2), 3), worker(3, Some(3), 0)];
-        let full = Fleet::new(live).full();
+        let full = fleet_of(live).full();
         let host = |n| HostId(Uuid::from_u128(n));
         assert_eq!((full.hosts, full.hosts_for_long), (vec![host(1)], vec![host(2)]));
         assert!(full.clusters.is_empty() && full.clusters_for_long.is_empty(), "one has room");
-        let full = Fleet::new(vec![worker(1, Some(1), 4), worker(2, Some(2), 3)]).full();
+        let full = fleet_of(vec![worker(1, Some(1), 4), worker(2, Some(2), 3)]).full();
         assert_eq!((full.clusters.len(), full.clusters_for_long.len()), (0, 1));
-        let full = Fleet::new(vec![worker(1, Some(1), 4)]).full();
+        let full = fleet_of(vec![worker(1, Some(1), 4)]).full();
         assert_eq!(full.clusters.len(), 1);
     }
 
     #[test]
     fn what_is_chosen_counts_at_once() {
-        let mut fleet = Fleet::new(vec![worker(1, Some(1), 2)]);
+        let mut fleet = fleet_of(vec![worker(1, Some(1), 2)]);
         let upload = task(StageKind::Upload, Placement::Any);
         assert!(matches!(fleet.choose(&upload), Choice::Place(_)));
         assert_eq!(fleet.choose(&upload), Choice::Wait);

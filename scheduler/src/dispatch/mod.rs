@@ -11,6 +11,7 @@ mod start;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::{StreamExt, stream};
 use ringvault_core::JobId;
 use ringvault_state::{
     StateError,
@@ -26,6 +27,8 @@ use fleet::Fleet;
 const BATCH: i64 = 10_000;
 /// Of these, of one job at most.
 const OF_EACH_JOB: i64 = 1_000;
+/// Jobs that are started, or whose tasks are placed, at once.
+const PARALLEL: usize = 4;
 /// After a pass that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -67,7 +70,8 @@ async fn place_ready(ctx: &Context) -> Result<usize, DriveError> {
     }
     let silence = delta(ctx.config.timing.worker_silence);
     let max_attempts = ctx.config.retry.max_attempts;
-    let mut fleet = Fleet::new(workers::live(&mut conn, &clusters, silence, max_attempts).await?);
+    let live = workers::live(&mut conn, &clusters, silence, max_attempts).await?;
+    let mut fleet = Fleet::new(&clusters, live);
     let ready = due::ready(&mut conn, &fleet.full(), max_attempts, OF_EACH_JOB, BATCH).await?;
     drop(conn);
 
@@ -75,10 +79,15 @@ async fn place_ready(ctx: &Context) -> Result<usize, DriveError> {
     for task in ready {
         by_job.entry(task.job).or_default().push(task);
     }
+    let wishes: Vec<_> =
+        by_job.into_iter().map(|(job, tasks)| (job, place::choose(tasks, &mut fleet))).collect();
+    let mut placing = stream::iter(wishes)
+        .map(|(job, wishes)| async move { (job, place::place(ctx, job, &wishes).await) })
+        .buffer_unordered(PARALLEL);
     let mut placed = 0;
     let mut isolated = Isolated::default();
-    for (job, tasks) in by_job {
-        match place::place_of_job(ctx, job, tasks, &mut fleet).await {
+    while let Some((job, outcome)) = placing.next().await {
+        match outcome {
             Ok(count) => placed += count,
             Err(error) => isolated.note("a job with tasks to place", job, error)?,
         }

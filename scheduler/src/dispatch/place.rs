@@ -32,18 +32,13 @@ use crate::{
 const CHUNK: usize = 50;
 
 /// A task, and what was chosen for it.
-struct Wish {
+pub(super) struct Wish {
     task: Ready,
     place: Result<Seat, TaskError>,
 }
 
-/// Places what can be of one job. How many were.
-pub(super) async fn place_of_job(
-    ctx: &Context,
-    job: JobId,
-    ready: Vec<Ready>,
-    fleet: &mut Fleet,
-) -> Result<usize, DriveError> {
+/// Chooses for the ready tasks of one job; what can only wait is left out.
+pub(super) fn choose(ready: Vec<Ready>, fleet: &mut Fleet) -> Vec<Wish> {
     let mut wishes: Vec<Wish> = ready
         .into_iter()
         .filter_map(|task| {
@@ -56,6 +51,11 @@ pub(super) async fn place_of_job(
         })
         .collect();
     wishes.sort_by_key(|wish| wish.place.as_ref().ok().map(|seat| seat.worker));
+    wishes
+}
+
+/// Places what was chosen for one job. How many tasks were.
+pub(super) async fn place(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize, DriveError> {
     let mut placed = 0;
     for chunk in wishes.chunks(CHUNK) {
         match place_some(ctx, job, chunk).await {

@@ -1,5 +1,6 @@
 //! Starting queued jobs, oldest first, unless another is in the way or their window is closed.
 
+use futures::{StreamExt, stream};
 use ringvault_core::{
     PolicyName,
     job::{JobEvent, JobState},
@@ -11,6 +12,7 @@ use ringvault_state::{
     registry::clusters,
 };
 
+use super::PARALLEL;
 use crate::{
     Context,
     isolate::Isolated,
@@ -28,13 +30,17 @@ pub(super) async fn start_queued(ctx: &Context) -> Result<usize, DriveError> {
     let closed = window::all_closed(&mut conn).await?;
     let startable = jobs::startable(&mut conn, &closed, BATCH).await?;
     drop(conn);
+    let closed = &closed;
+    let mut starting = stream::iter(startable)
+        .map(|job| async move { (job.id, start(ctx, &job, closed).await) })
+        .buffer_unordered(PARALLEL);
     let mut started = 0;
     let mut isolated = Isolated::default();
-    for job in startable {
-        match start(ctx, &job, &closed).await {
+    while let Some((job, outcome)) = starting.next().await {
+        match outcome {
             Ok(true) => started += 1,
             Ok(false) => {}
-            Err(error) => isolated.note("a queued job", job.id, error)?,
+            Err(error) => isolated.note("a queued job", job, error)?,
         }
     }
     Ok(started)

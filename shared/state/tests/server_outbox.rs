@@ -26,7 +26,7 @@ async fn fill(db: &PgPool, count: u8) -> Vec<Message> {
     let mut all = Vec::new();
     for n in 0..count {
         let message = message(n);
-        outbox::insert(&mut conn, &[message.clone()]).await.expect("written");
+        outbox::insert(&mut conn, std::slice::from_ref(&message)).await.expect("written");
         all.push(message);
     }
     all
