@@ -23,11 +23,7 @@ where
 {
     loop {
         match handle().await {
-            Ok(()) => {
-                // Stale: it comes again, and is found done.
-                let _ = around!("inlet.ack").run(delivery.ack()).await;
-                return;
-            }
+            Ok(()) => return acknowledge(delivery).await,
             Err(error) if error.is_passing() => {
                 tracing::warn!(queue = %delivery.queue, %error, "a message waits for the database");
                 tokio::select! {
@@ -42,6 +38,12 @@ where
             Err(error) => return bury(ctx, delivery, "RV-UNHANDLED", &error.to_string()).await,
         }
     }
+}
+
+/// Acknowledges what is committed.
+pub(crate) async fn acknowledge(delivery: Delivery) {
+    // Stale: it comes again, and is found done.
+    let _ = around!("inlet.ack").run(delivery.ack()).await;
 }
 
 /// Puts a delivery into the dead queue and counts it.

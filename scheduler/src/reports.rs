@@ -82,8 +82,7 @@ async fn take_together(ctx: &Context, stop: &CancellationToken, job: JobId, grou
         return take_each(ctx, stop, group).await;
     }
     for (delivery, _) in group {
-        // Stale: it comes again, and is found done.
-        let _ = around!("inlet.ack").run(delivery.ack()).await;
+        inlet::acknowledge(delivery).await;
     }
 }
 
