@@ -36,8 +36,8 @@ pub async fn run(ctx: &Context, stop: &CancellationToken) {
 
 async fn receive(ctx: &Context, stop: &CancellationToken, delivery: Delivery) {
     match delivery.parse::<Beat>() {
-        Ok(envelope) => inlet::take(ctx, stop, delivery, || handle(ctx, &envelope.body)).await,
-        Err(error) => inlet::bury(ctx, delivery, error.code(), &error.to_string()).await,
+        Ok(envelope) => inlet::take(stop, delivery, || handle(ctx, &envelope.body)).await,
+        Err(error) => inlet::bury(delivery, error.code(), &error.to_string()).await,
     }
 }
 

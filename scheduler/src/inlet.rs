@@ -5,10 +5,9 @@ use std::{future::Future, time::Duration};
 
 use ringvault_fault::around;
 use ringvault_queue::Delivery;
-use ringvault_state::dead;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, workflow::DriveError};
+use crate::workflow::DriveError;
 
 /// Before the same message is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -16,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Handles a delivery with `handle` until that succeeds, and acknowledges it. While the database is
 /// away the delivery is kept: to give it back would count against it. A failure that no further try
 /// can mend sends it to the dead queue.
-pub(crate) async fn take<F, Fut>(ctx: &Context, stop: &CancellationToken, delivery: Delivery, handle: F)
+pub(crate) async fn take<F, Fut>(stop: &CancellationToken, delivery: Delivery, handle: F)
 where
     F: Fn() -> Fut,
     Fut: Future<Output = Result<(), DriveError>>,
@@ -35,7 +34,7 @@ where
                     return;
                 }
             }
-            Err(error) => return bury(ctx, delivery, "RV-UNHANDLED", &error.to_string()).await,
+            Err(error) => return bury(delivery, "RV-UNHANDLED", &error.to_string()).await,
         }
     }
 }
@@ -46,19 +45,11 @@ pub(crate) async fn acknowledge(delivery: Delivery) {
     let _ = around!("inlet.ack").run(delivery.ack()).await;
 }
 
-/// Puts a delivery into the dead queue and counts it.
-pub(crate) async fn bury(ctx: &Context, delivery: Delivery, code: &'static str, reason: &str) {
+/// Puts a delivery into the dead queue, where it is counted.
+pub(crate) async fn bury(delivery: Delivery, code: &'static str, reason: &str) {
     let queue = delivery.queue.clone();
     tracing::warn!(%queue, code, reason, "a message goes to the dead queue");
     if let Err(error) = delivery.dead_letter(&format!("{code}: {reason}")).await {
         tracing::error!(%queue, %error, "a message could not be put into the dead queue");
-        return;
-    }
-    let counted = match ctx.db.acquire().await {
-        Ok(mut conn) => dead::count(&mut conn, &queue, code, reason).await,
-        Err(error) => Err(error.into()),
-    };
-    if let Err(error) = counted {
-        tracing::error!(%queue, %error, "a dead message could not be counted");
     }
 }

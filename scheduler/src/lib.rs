@@ -13,6 +13,7 @@
 pub mod api;
 pub mod config;
 pub mod context;
+pub mod dead;
 pub mod dispatch;
 pub mod hearing;
 pub mod heartbeats;

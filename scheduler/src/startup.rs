@@ -13,7 +13,7 @@ use crate::{
     Config, Context, Wake,
     api::{Server, ServerError},
     config::ConfigError,
-    dispatch,
+    dead, dispatch,
     hearing::Hearing,
     heartbeats, housekeeping, intake, policies, reaper, relay, reports,
 };
@@ -197,7 +197,7 @@ pub async fn work(ctx: &Arc<Context>, stop: &CancellationToken) {
             loops.spawn(async move { $part::run(&ctx, &stop).await });
         })*};
     }
-    start!(intake, reports, heartbeats, dispatch, relay, reaper, policies, housekeeping);
+    start!(intake, reports, heartbeats, dead, dispatch, relay, reaper, policies, housekeeping);
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

@@ -212,6 +212,24 @@ async fn wait(
     }
 }
 
+/// The statements that took most of the server's time: milliseconds in all, calls, rows and text.
+async fn statements(db: &PgPool) -> Value {
+    let rows: Vec<(f64, i64, i64, String)> = sqlx::query_as(
+        "select total_exec_time, calls, rows, regexp_replace(query, '\\s+', ' ', 'g') from pg_stat_statements
+         where dbid = (select oid from pg_database where datname = current_database())
+         order by 1 desc limit 25",
+    )
+    .fetch_all(db)
+    .await
+    .expect("pg_stat_statements");
+    rows.into_iter()
+        .map(|(ms, calls, rows, text)| {
+            let text: String = text.chars().take(120).collect();
+            json!({"ms": ms.round(), "calls": calls, "rows": rows, "text": text})
+        })
+        .collect()
+}
+
 /// Tables with more than a thousand rows that were read from end to end meanwhile, and how often.
 async fn scans(db: &PgPool) -> Value {
     let rows: Vec<(String, i64, i64)> = sqlx::query_as(
@@ -253,7 +271,12 @@ async fn fleet(db: PgPool) {
     wait("announced", &db, &mut running, (announced, count), Duration::from_secs(900)).await;
     let announce_seconds = began.elapsed().as_secs_f64();
 
+    sqlx::query("create extension if not exists pg_stat_statements")
+        .execute(&db)
+        .await
+        .expect("the extension");
     sqlx::query("select pg_stat_reset()").execute(&db).await.expect("reset");
+    sqlx::query("select pg_stat_statements_reset()").execute(&db).await.expect("reset");
     let before = (schedulers_used(), postgres_used(), broker_used());
     let began = Instant::now();
     for c in 0..clusters {
@@ -295,7 +318,7 @@ async fn fleet(db: PgPool) {
         "scheduler": part(before.0, after.0), "postgres": part(before.1, after.1),
         "rabbitmq": part(before.2, after.2),
         "tables": sizes.iter().map(|(t, bytes, _)| json!({"table": t, "bytes": bytes})).collect::<Value>(),
-        "scans": scans(&db).await,
+        "scans": scans(&db).await, "statements": statements(&db).await,
         "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
     });
     println!("{result}");

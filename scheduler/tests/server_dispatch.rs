@@ -2,12 +2,22 @@
 
 mod support;
 
+use std::time::Duration;
+
 use ringvault_core::{JobId, job::JobState};
 use ringvault_queue::Beat;
 use ringvault_scheduler::dispatch;
 use serde_json::json;
 use sqlx::PgPool;
-use support::{Lab, backup, host, spec, worker::Worker};
+use support::{
+    Lab, backup,
+    broker::until,
+    host,
+    running::Running,
+    spec,
+    station::{Deed, Run},
+    worker::Worker,
+};
 use uuid::Uuid;
 
 /// Announces one node of another cluster.
@@ -48,12 +58,7 @@ async fn what_cannot_be_read_stops_nobody(db: PgPool) {
     assert_eq!(lab.state(first).await, JobState::Running);
 
     // One of its three tasks cannot be read; all are to be placed again, and so is another job's.
-    run(
-        &lab,
-        "update tasks set state = 'ready', worker = null, deadline = null, run_at = now() where job = $1",
-        first.0,
-    )
-    .await;
+    run(&lab, READY, first.0).await;
     run(
         &lab,
         "update tasks set payload = '{\"kind\": \"dance\"}'
@@ -66,6 +71,90 @@ async fn what_cannot_be_read_stops_nobody(db: PgPool) {
     assert_eq!(lab.state(other).await, JobState::Running);
     assert_eq!(count(&lab, "select count(*) from tasks where state = 'dispatched'").await, 3);
     assert_eq!(count(&lab, "select count(*) from tasks where state = 'ready'").await, 1);
+}
+
+const READY: &str =
+    "update tasks set state = 'ready', worker = null, deadline = null, run_at = now() where job = $1";
+
+/// Tasks are placed together whatever their jobs, but a job that somebody else works on is waited for by
+/// nobody else.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_locked_job_keeps_no_other_from_being_placed(db: PgPool) {
+    let lab = Lab::new(db).await;
+    let clusters = ["c1", "c2", "c3"];
+    let mut jobs = Vec::new();
+    for (n, cluster) in clusters.into_iter().enumerate() {
+        node_of(&lab, cluster, 1 + n).await;
+        jobs.push(lab.submit(backup_of(cluster, "b"), cluster).await.job);
+    }
+    pass(&lab).await;
+    for job in &jobs {
+        run(&lab, READY, job.0).await;
+    }
+    let mut held = lab.ctx.db.begin().await.expect("a transaction");
+    sqlx::query("select from jobs where id = $1 for update")
+        .bind(jobs[0].0)
+        .execute(&mut *held)
+        .await
+        .expect("the lock");
+    let ctx = std::sync::Arc::clone(&lab.ctx);
+    let passing = tokio::spawn(async move { dispatch::pass(&ctx).await });
+    let placed = "select count(*) from tasks where state = 'dispatched'";
+    until("the others' tasks to be placed", async || (count(&lab, placed).await == 2).then_some(())).await;
+    let of_it: i64 = sqlx::query_scalar("select count(*) from tasks where job = $1 and state = 'ready'")
+        .bind(jobs[0].0)
+        .fetch_one(&lab.ctx.db)
+        .await
+        .expect("the locked job's task");
+    assert_eq!(of_it, 1);
+    held.rollback().await.expect("let go");
+    assert_eq!(passing.await.expect("no panic").expect("dispatch"), 3);
+    assert_eq!(count(&lab, placed).await, 3);
+    for job in jobs {
+        assert_eq!(lab.state(job).await, JobState::Running);
+    }
+}
+
+/// The same of what workers report.
+#[sqlx::test(migrations = "../migrations")]
+async fn a_locked_job_keeps_no_report_of_others_from_being_taken(db: PgPool) {
+    let running = Running::start(db, "[timing]\npoll = \"100ms\"\n").await;
+    let lab = &running.lab;
+    let mut jobs = Vec::new();
+    let mut at_work = Vec::new();
+    for (n, cluster) in ["c1", "c2", "c3"].into_iter().enumerate() {
+        let worker = Worker::beside(host(1 + n));
+        let Beat::Hello(mut hello) = worker.hello(&[worker.host]) else { unreachable!("a hello") };
+        hello.cluster = cluster.parse().expect("a name");
+        let run = Run::announce(&running.broker.config(), worker, Beat::Hello(hello)).await;
+        let stop = running.stop.clone();
+        let slowly = |_: &_| Deed::DoneIn(Duration::from_secs(1));
+        at_work.push(tokio::spawn(async move { run.work(slowly, &stop).await }));
+    }
+    lab.live_workers(3).await;
+    for cluster in ["c1", "c2", "c3"] {
+        jobs.push(lab.submit(backup_of(cluster, "b"), cluster).await.job);
+    }
+    lab.ctx.wake.all();
+    let at_it = "select count(*) from tasks where state = 'running' and kind = 'snapshot'";
+    until("all to be at work", async || (count(lab, at_it).await == 3).then_some(())).await;
+    let mut held = lab.ctx.db.begin().await.expect("a transaction");
+    sqlx::query("select from jobs where id = $1 for update")
+        .bind(jobs[0].0)
+        .execute(&mut *held)
+        .await
+        .expect("the lock");
+    let taken = "select count(*) from tasks where state = 'succeeded' and kind = 'snapshot'";
+    until("the others' results to be taken", async || (count(lab, taken).await == 2).then_some(())).await;
+    held.rollback().await.expect("let go");
+    for job in &jobs {
+        running.comes_to(*job, JobState::Succeeded).await;
+    }
+    running.stop.cancel();
+    for worker in at_work {
+        worker.await.expect("the worker ends");
+    }
+    running.end().await;
 }
 
 /// As many queued jobs like this one, older than it.

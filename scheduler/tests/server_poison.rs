@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::Utc;
 use ringvault_core::{TaskId, job::JobState};
 use ringvault_queue::{
-    Envelope, Publish, Report,
+    Envelope, Publish, Report, Role, Session,
     message::{StopReason, TaskOffer, TaskStopped},
     topology,
 };
@@ -102,6 +102,34 @@ async fn what_cannot_be_read_blocks_nothing_behind_it_in_any_queue_of_the_schedu
     client.close().await;
     running.stop.cancel();
     at_work.await.expect("the worker ends");
+    running.end().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_a_worker_cannot_read_is_counted_under_one_name_for_all_workers(db: PgPool) {
+    let running = Running::start(db, PATIENCE).await;
+    for n in 1..=2 {
+        let worker = Worker::beside(host(n)).id;
+        let session =
+            Session::start(&running.broker.config(), Role::Worker(worker), "worker").expect("a URL");
+        assert!(session.connected().await);
+        let mut inbox = session.consume(topology::worker_queue(worker), 1);
+        let beat = Envelope::new("worker", Utc::now(), Worker::beside(host(n)).hello(&[host(n)]));
+        let beat = Publish::beat(&beat).expect("a small message");
+        let to_it =
+            Publish { exchange: topology::TASKS.to_owned(), routing_key: worker.to_string(), ..beat.clone() };
+        running.lab.ctx.queue.publish(&to_it).await.expect("sent");
+        let delivery = inbox.next().await.expect("a message");
+        // The database takes no NUL, and a message that cannot be counted must not come again for ever.
+        delivery.dead_letter("RV-MSG-TYPE: not for \0 workers").await.expect("dead-lettered");
+        session.close().await;
+    }
+    let counted = until("both to be counted", async || {
+        let dead = dead(&running).await;
+        (dead.iter().map(|dead| dead.2).sum::<i64>() == 2).then_some(dead)
+    })
+    .await;
+    assert_eq!(counted, [("ringvault.worker".to_owned(), "RV-MSG-TYPE".to_owned(), 2)]);
     running.end().await;
 }
 

@@ -264,6 +264,9 @@ async fn what_the_worker_cannot_read_goes_to_the_dead_queue_and_blocks_nothing()
     for body in &bad {
         let delivery = tokio::time::timeout(PATIENCE, dead.next()).await.expect("a dead message").unwrap();
         assert_eq!(&delivery.body, body.as_bytes());
+        let obituary = delivery.obituary();
+        assert!(obituary.code.starts_with("RV-MSG-"), "{obituary:?}");
+        assert_eq!(obituary.queue, topology::worker_queue(stage.identity.worker));
         delivery.ack().await.unwrap();
     }
     stage.end().await;

@@ -2,7 +2,7 @@
 //!
 //! Reads what is due without locks, chooses among the live workers in memory, and then does each
 //! thing under its own locks: a job that was started, or a task that was placed by another scheduler
-//! meanwhile is found so and left alone. A job's lock is held for a few dozen placements at most, so
+//! meanwhile is found so and left alone. A job's lock is held for a few hundred placements at most, so
 //! reports of its tasks wait for milliseconds. What fails for one job is left for the next pass.
 
 mod fleet;
@@ -27,8 +27,10 @@ use fleet::Fleet;
 const BATCH: i64 = 10_000;
 /// Of these, of one job at most.
 const OF_EACH_JOB: i64 = 1_000;
-/// Jobs that are started, or whose tasks are placed, at once.
+/// Jobs that are started, or transactions that place tasks, at once.
 const PARALLEL: usize = 4;
+/// Between two passes: what becomes ready meanwhile is placed together.
+const LINGER: Duration = Duration::from_millis(10);
 /// After a pass that failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,7 @@ pub async fn run(ctx: &Context, stop: &CancellationToken) {
                 PAUSE
             }
         };
+        tokio::time::sleep(LINGER).await;
         tokio::select! {
             () = ctx.wake.dispatch.notified() => {}
             () = tokio::time::sleep(pause) => {}
@@ -79,17 +82,16 @@ async fn place_ready(ctx: &Context) -> Result<usize, DriveError> {
     for task in ready {
         by_job.entry(task.job).or_default().push(task);
     }
-    let wishes: Vec<_> =
-        by_job.into_iter().map(|(job, tasks)| (job, place::choose(tasks, &mut fleet))).collect();
-    let mut placing = stream::iter(wishes)
-        .map(|(job, wishes)| async move { (job, place::place(ctx, job, &wishes).await) })
+    let shares = by_job.into_iter().map(|(job, tasks)| (job, place::choose(tasks, &mut fleet))).collect();
+    let mut placing = stream::iter(place::batches(shares))
+        .map(|batch| async move { place::place(ctx, batch).await })
         .buffer_unordered(PARALLEL);
     let mut placed = 0;
     let mut isolated = Isolated::default();
-    while let Some((job, outcome)) = placing.next().await {
-        match outcome {
-            Ok(count) => placed += count,
-            Err(error) => isolated.note("a job with tasks to place", job, error)?,
+    while let Some((count, failed)) = placing.next().await {
+        placed += count;
+        for (job, error) in failed {
+            isolated.note("a job with tasks to place", job, error)?;
         }
     }
     Ok(placed)

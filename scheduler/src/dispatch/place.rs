@@ -1,35 +1,38 @@
-//! Placing a job's ready tasks: a few dozen in one transaction, under the job's lock, then the
-//! tasks', then the workers'.
+//! Placing ready tasks: a few hundred of several jobs in one transaction, under the jobs' locks, then
+//! the tasks', then the workers'.
 //!
-//! Tasks are taken in the order of their workers' ids, so schedulers that place different jobs on
-//! the same workers never wait for each other in a circle. Slots are counted under the workers'
-//! locks; what another scheduler was quicker to take is left for the next pass.
+//! All of a kind are locked in the order of their ids, so schedulers that place tasks on the same
+//! workers never wait for each other in a circle. Slots are counted under the workers' locks; what
+//! another scheduler was quicker to take is left for the next pass. A job that somebody else has locked,
+//! or of which something cannot be placed, is placed by itself.
 
 use std::collections::BTreeMap;
 
 use ringvault_core::{
-    JobId, TaskError, TaskId,
+    JobId, TaskError, TaskId, WorkerId,
     job::{JobSpec, JobState, Placement, StageKind},
     task::{TaskEvent, TaskState},
 };
 use ringvault_fault::around;
 use ringvault_state::{
-    StateError,
+    StateError, Transaction,
     registry::{forgotten, workers},
     tasks::{
-        self, TaskRow,
-        due::{self, Ready},
+        TaskRow,
+        due::{self, Load, Ready},
     },
 };
 
 use super::fleet::{Choice, Fleet, Seat, take};
 use crate::{
     Context,
-    workflow::{DriveError, Step},
+    workflow::{DriveError, Step, Together},
 };
 
-/// Placements in one transaction: a fraction of a second.
+/// Placements of one job in one transaction: a fraction of a second.
 const CHUNK: usize = 50;
+/// Placements of several jobs in one transaction.
+const MANY: usize = 200;
 
 /// A task, and what was chosen for it.
 pub(super) struct Wish {
@@ -54,17 +57,84 @@ pub(super) fn choose(ready: Vec<Ready>, fleet: &mut Fleet) -> Vec<Wish> {
     wishes
 }
 
-/// Places what was chosen for one job. How many tasks were.
-pub(super) async fn place(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize, DriveError> {
-    let mut placed = 0;
-    for chunk in wishes.chunks(CHUNK) {
-        match place_some(ctx, job, chunk).await {
-            Ok(count) => placed += count,
-            Err(error) if error.is_passing() || chunk.len() == 1 => return Err(error),
-            Err(_) => placed += place_each(ctx, job, chunk).await?,
+/// What was chosen for the tasks of one job, or for some of them.
+pub(super) type Share = (JobId, Vec<Wish>);
+
+/// Divides what was chosen into transactions.
+pub(super) fn batches(shares: Vec<Share>) -> Vec<Vec<Share>> {
+    let mut batches: Vec<Vec<Share>> = Vec::new();
+    let mut room = 0;
+    for (job, mut wishes) in shares {
+        while !wishes.is_empty() {
+            let rest = wishes.split_off(wishes.len().min(CHUNK));
+            // A job has one share in a transaction.
+            let is_there = |batch: &Vec<Share>| batch.iter().any(|(other, _)| *other == job);
+            if room < wishes.len() || batches.last().is_none_or(is_there) {
+                batches.push(Vec::new());
+                room = MANY;
+            }
+            room = room.saturating_sub(wishes.len());
+            if let Some(batch) = batches.last_mut() {
+                batch.push((job, wishes));
+            }
+            wishes = rest;
         }
     }
-    Ok(placed)
+    batches
+}
+
+/// Places what was chosen for several jobs. How many tasks were, and the jobs that were left, with why if
+/// it is not that somebody else works on them.
+pub(super) async fn place(ctx: &Context, batch: Vec<Share>) -> (usize, Vec<(JobId, DriveError)>) {
+    let mut placed = 0;
+    let mut free = Vec::new();
+    match place_free(ctx, &batch).await {
+        Ok((count, done)) => {
+            placed += count;
+            free = done;
+        }
+        Err(error) => tracing::debug!(jobs = batch.len(), %error, "tasks are placed job by job"),
+    }
+    let mut failed = Vec::new();
+    for (job, wishes) in &batch {
+        if free.contains(job) {
+            continue;
+        }
+        match place_job(ctx, *job, wishes).await {
+            Ok(count) => placed += count,
+            Err(error) => failed.push((*job, error)),
+        }
+    }
+    (placed, failed)
+}
+
+/// Places tasks of those jobs that nobody has locked. How many tasks, and of which jobs.
+async fn place_free(ctx: &Context, batch: &[Share]) -> Result<(usize, Vec<JobId>), DriveError> {
+    // A task without a worker is an event of its own, which may end its stage.
+    let mut shares: Vec<(JobId, &[Wish])> = Vec::new();
+    for (job, wishes) in batch {
+        if wishes.iter().all(|wish| wish.place.is_ok()) {
+            shares.push((*job, wishes));
+        }
+    }
+    if shares.is_empty() {
+        return Ok((0, Vec::new()));
+    }
+    let jobs: Vec<JobId> = shares.iter().map(|(job, _)| *job).collect();
+    let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
+    let mut together = Together::lock_free(ctx, &mut tx, &jobs).await?;
+    let free = together.ids();
+    let placed = place_on_workers(ctx, &mut together, &shares).await?;
+    commit(tx).await?;
+    Ok((placed, free))
+}
+
+/// Places what was chosen for one job. How many tasks were.
+async fn place_job(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize, DriveError> {
+    match place_some(ctx, job, wishes).await {
+        Err(error) if !error.is_passing() && wishes.len() > 1 => place_each(ctx, job, wishes).await,
+        outcome => outcome,
+    }
 }
 
 /// One by one: a task that cannot be placed keeps no other from it.
@@ -82,8 +152,8 @@ async fn place_each(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize,
 
 async fn place_some(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize, DriveError> {
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
-    let actor = format!("scheduler {}", ctx.config.id);
-    let Some(mut step) = Step::lock(ctx, &mut tx, job, actor).await? else { return Ok(0) };
+    let mut together = Together::wait_for(ctx, &mut tx, job).await?;
+    let Some(mut step) = together.step(job, actor(ctx)) else { return Ok(0) };
     // Each by itself: the last one that is given up may end the stage and change all that follows.
     for wish in wishes {
         if let Err(error) = &wish.place
@@ -98,9 +168,20 @@ async fn place_some(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize,
             }
         }
     }
-    let placed = place_on_workers(&mut step, wishes).await?;
-    ringvault_state::commit(tx, around!("dispatch.place")).await?;
+    let done = step.done();
+    together.keep(done);
+    let share = (job, wishes);
+    let placed = place_on_workers(ctx, &mut together, &[share]).await?;
+    commit(tx).await?;
     Ok(placed)
+}
+
+async fn commit(tx: Transaction<'_>) -> Result<(), DriveError> {
+    Ok(ringvault_state::commit(tx, around!("dispatch.place")).await?)
+}
+
+fn actor(ctx: &Context) -> String {
+    format!("scheduler {}", ctx.config.id)
 }
 
 /// Why nobody waits for the worker of this task any more: its node is gone for good, and the job can do
@@ -116,26 +197,49 @@ async fn given_up(step: &mut Step<'_>, task: &TaskRow) -> Result<Option<TaskErro
     Ok(Some(TaskError::environment("RV-NODE-FORGOTTEN", message)))
 }
 
-async fn place_on_workers(step: &mut Step<'_>, wishes: &[Wish]) -> Result<usize, DriveError> {
-    let seated: Vec<(&Wish, Seat)> =
-        wishes.iter().filter_map(|wish| Some((wish, *wish.place.as_ref().ok()?))).collect();
-    if seated.is_empty() {
+async fn place_on_workers(
+    ctx: &Context,
+    together: &mut Together<'_>,
+    shares: &[(JobId, &[Wish])],
+) -> Result<usize, DriveError> {
+    let wishes = || shares.iter().flat_map(|(_, wishes)| wishes.iter());
+    let workers: Vec<WorkerId> = wishes().filter_map(|wish| Some(wish.place.as_ref().ok()?.worker)).collect();
+    if workers.is_empty() {
         return Ok(0);
     }
-    let ids: Vec<TaskId> = seated.iter().map(|(wish, _)| wish.task.id).collect();
-    let rows = tasks::lock_some(step.conn, step.job.id, &ids).await?;
+    let ids: Vec<TaskId> = wishes().filter(|wish| wish.place.is_ok()).map(|wish| wish.task.id).collect();
+    let rows = together.tasks(&ids).await?;
     let mut rows: BTreeMap<TaskId, TaskRow> = rows.into_iter().map(|row| (row.id, row)).collect();
-    let workers: Vec<_> = seated.iter().map(|(_, seat)| seat.worker).collect();
-    workers::lock(step.conn, &workers).await?;
-    let mut loads = due::loads_of(step.conn, &workers, step.ctx.config.retry.max_attempts).await?;
-    let mut uploads = due::upload_room(step.conn, step.job.id).await?;
+    workers::lock(together.conn, &workers).await?;
+    let mut loads = due::loads_of(together.conn, &workers, ctx.config.retry.max_attempts).await?;
     let mut placed = 0;
-    for (Wish { task: Ready { id, kind, on_trial, .. }, .. }, seat) in seated {
+    for (job, wishes) in shares {
+        let Some(mut step) = together.step(*job, actor(ctx)) else { continue };
+        placed += place_share(&mut step, wishes, &mut rows, &mut loads).await?;
+        let done = step.done();
+        together.keep(done);
+    }
+    together.flush().await?;
+    Ok(placed)
+}
+
+/// Places one job's tasks where there is still room.
+async fn place_share(
+    step: &mut Step<'_>,
+    wishes: &[Wish],
+    rows: &mut BTreeMap<TaskId, TaskRow>,
+    loads: &mut BTreeMap<WorkerId, Load>,
+) -> Result<usize, DriveError> {
+    let is_throttled = matches!(&step.job.spec, JobSpec::Backup(spec) if spec.max_parallel_nodes.is_some());
+    let mut uploads = if is_throttled { due::upload_room(step.conn, step.job.id).await? } else { None };
+    let mut placed = 0;
+    for Wish { task: Ready { id, kind, on_trial, .. }, place } in wishes {
+        let Ok(seat) = place else { continue };
         let (kind, on_trial) = (*kind, *on_trial);
         let Some(mut task) = rows.remove(id).filter(|task| is_wanted(step, task)) else { continue };
         let load = loads.entry(seat.worker).or_default();
-        let throttled = kind == StageKind::Upload && uploads == Some(0);
-        if throttled || !seat.has_room(kind, *load, on_trial) {
+        let is_full = kind == StageKind::Upload && uploads == Some(0);
+        if is_full || !seat.has_room(kind, *load, on_trial) {
             continue;
         }
         if step.apply_to_task(&mut task, &TaskEvent::Place { worker: seat.worker })? {
@@ -146,7 +250,6 @@ async fn place_on_workers(step: &mut Step<'_>, wishes: &[Wish]) -> Result<usize,
             }
         }
     }
-    step.flush().await?;
     Ok(placed)
 }
 

@@ -36,7 +36,7 @@ async fn receive(ctx: &Context, stop: &CancellationToken, delivery: Delivery) {
         Ok(raw) => match raw.open::<Request>() {
             Ok(envelope) => {
                 let asked = take::Asked { envelope, author };
-                inlet::take(ctx, stop, delivery, || take::take(ctx, &asked)).await;
+                inlet::take(stop, delivery, || take::take(ctx, &asked)).await;
             }
             Err(error) => unreadable(ctx, stop, delivery, Some(&raw), &error).await,
         },
@@ -62,5 +62,5 @@ async fn unreadable(
 ) {
     let rejected = answer::unreadable(raw, error);
     answer::send(ctx, stop, &rejected).await;
-    inlet::bury(ctx, delivery, error.code(), &error.to_string()).await;
+    inlet::bury(delivery, error.code(), &error.to_string()).await;
 }

@@ -5,7 +5,8 @@
 //! connection, so they are there together or not at all. Events of tasks are collected and written
 //! together, before the job's own state is looked at or changed and before a step's method returns,
 //! unless it says that it leaves them to [`Step::flush`]. As everything that happens to a job takes
-//! its lock first, a barrier is judged by one at a time and opens once.
+//! its lock first, a barrier is judged by one at a time and opens once. [`Together`] is the same for
+//! several jobs in one transaction.
 
 pub mod announce;
 mod error;
@@ -17,10 +18,12 @@ mod results;
 mod send;
 mod stage;
 mod tasks;
+mod together;
 mod writes;
 
 pub use error::DriveError;
 pub(crate) use results::answers;
+pub use together::Together;
 
 use chrono::{DateTime, Utc};
 use ringvault_core::JobId;

@@ -20,11 +20,6 @@ impl Step<'_> {
         Ok(task.filter(|task| task.job == self.job.id))
     }
 
-    /// Locks some of the job's tasks.
-    pub async fn tasks(&mut self, ids: &[TaskId]) -> Result<Vec<TaskRow>, DriveError> {
-        Ok(tasks::lock_some(self.conn, self.job.id, ids).await?)
-    }
-
     /// Writes what was left to be written.
     pub async fn flush(&mut self) -> Result<(), DriveError> {
         Ok(self.writes.flush(self.conn).await?)

@@ -28,6 +28,8 @@ pub const HEARTBEATS: &str = "ringvault.heartbeats";
 pub const EVENTS: &str = "ringvault.events";
 /// What could not be read, with its reason.
 pub const DEAD: &str = "ringvault.dead";
+/// A copy of what goes there, for counting: whoever put it there, a scheduler, a worker or the broker.
+pub const DEAD_COUNT: &str = "ringvault.dead.count";
 
 /// Routing key of what changes a task's state.
 pub const REPORT_KEY: &str = "report";
@@ -56,9 +58,12 @@ const DEAD_LIMIT: i32 = 100_000;
 /// Most bytes of dead messages kept.
 const DEAD_BYTES: i32 = 512 * 1024 * 1024;
 
+/// What the name of every worker's queue begins with.
+pub const WORKER_QUEUES: &str = "ringvault.worker.";
+
 /// The queue of a worker.
 pub fn worker_queue(worker: WorkerId) -> String {
-    format!("ringvault.worker.{worker}")
+    format!("{WORKER_QUEUES}{worker}")
 }
 
 /// Declares what `role` has to declare.
@@ -86,11 +91,13 @@ async fn declare_all(channel: &Channel) -> Result<(), Problem> {
     }
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     declare_queue(channel, DEAD, durable, &dead_arguments()).await?;
+    declare_queue(channel, DEAD_COUNT, durable, &dead_arguments()).await?;
     declare_queue(channel, REQUESTS, durable, &stateful_arguments()).await?;
     declare_queue(channel, REPORTS, durable, &stateful_arguments()).await?;
     declare_queue(channel, HEARTBEATS, durable, &heartbeat_arguments()).await?;
 
     bind(channel, DEAD, DEAD, "").await?;
+    bind(channel, DEAD_COUNT, DEAD, "").await?;
     bind(channel, REQUESTS, REQUESTS, "#").await?;
     bind(channel, REPORTS, REPORTS, REPORT_KEY).await?;
     bind(channel, HEARTBEATS, REPORTS, HEARTBEAT_KEY).await

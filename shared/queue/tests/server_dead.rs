@@ -68,6 +68,8 @@ async fn a_message_that_is_given_back_too_often_dies() {
     };
     assert!(given_back > 50, "it died after {given_back}");
     assert_eq!(died.parse::<Report>(), Ok(envelope));
+    let obituary = died.obituary();
+    assert_eq!((obituary.queue.as_str(), obituary.code.as_str()), (topology::REPORTS, "RV-UNREADABLE"));
     died.ack().await.expect("a live connection");
     session.close().await;
 }

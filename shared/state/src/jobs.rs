@@ -178,6 +178,23 @@ pub async fn lock(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobR
     raw.map(Raw::read).transpose()
 }
 
+/// Loads jobs and locks their rows, in the order of their ids. A job that somebody else has locked is
+/// left out, so that nobody waits for all of them because of one.
+pub async fn lock_free(conn: &mut PgConnection, ids: &[JobId]) -> StateResult<Vec<JobRow>> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        Raw,
+        "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
+             idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
+             outcome, error, cleanup_opened, cleanup_until
+         from jobs where id = any($1) order by id for no key update skip locked",
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Raw::read).collect()
+}
+
 /// Loads a job.
 pub async fn load(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobRow>> {
     let raw = sqlx::query_as!(

@@ -130,7 +130,7 @@ impl Agent {
             Ok(envelope) => envelope,
             Err(error) => {
                 warn!(%error, "a message to this worker cannot be read");
-                if let Err(error) = delivery.dead_letter(&error.to_string()).await {
+                if let Err(error) = delivery.dead_letter(&format!("{}: {error}", error.code())).await {
                     warn!(%error, "and could not be put into the dead queue");
                 }
                 return;

@@ -20,6 +20,10 @@ pub const ROUTING_KEY_HEADER: &str = "x-ringvault-routing-key";
 /// Header with its author, as the broker validated it.
 pub const AUTHOR_HEADER: &str = "x-ringvault-author";
 
+/// Headers that the broker sets when it puts a message there by itself.
+const BROKER_REASON: &str = "x-first-death-reason";
+const BROKER_QUEUE: &str = "x-first-death-queue";
+
 /// Longest reason and other text in a header, in bytes.
 const MAX_REASON: usize = 1024;
 const MAX_HEADER: usize = 255;
@@ -38,7 +42,37 @@ pub enum DeadLetterError {
     Stale(#[from] Stale),
 }
 
+/// Why a message is in the dead queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obituary {
+    /// The queue where it could not be read; empty if nobody said.
+    pub queue: String,
+    /// The reason's code: `RV-…`, as whoever put it there gave it, or `RV-DEAD` without one. What the
+    /// broker put there because it was given back too often is `RV-UNREADABLE`.
+    pub code: String,
+    /// The reason, in words.
+    pub reason: String,
+}
+
 impl Delivery {
+    /// Of a message that was put into the dead queue: where it came from and why.
+    pub fn obituary(&self) -> Obituary {
+        // Headers are anybody's, and a database takes no NUL.
+        let header = |name: &str| self.headers.get(name).map(|text| text.replace('\0', "\u{fffd}"));
+        let queue = header(QUEUE_HEADER).or_else(|| header(BROKER_QUEUE)).unwrap_or_default();
+        let Some(text) = header(REASON_HEADER) else {
+            let why = header(BROKER_REASON).unwrap_or_else(|| "no reason was given".to_owned());
+            let code = if why == "delivery_limit" { "RV-UNREADABLE" } else { "RV-DEAD" };
+            return Obituary { queue, code: code.to_owned(), reason: why };
+        };
+        match text.split_once(": ") {
+            Some((code, reason)) if is_code(code) => {
+                Obituary { queue, code: code.to_owned(), reason: reason.to_owned() }
+            }
+            _ => Obituary { queue, code: "RV-DEAD".to_owned(), reason: text },
+        }
+    }
+
     /// Moves the message to the dead queue. When that fails it goes back to its own queue.
     pub async fn dead_letter(self, reason: &str) -> Result<(), DeadLetterError> {
         let session = self.session.clone();
@@ -76,6 +110,12 @@ impl Delivery {
             expiration: None,
         }
     }
+}
+
+fn is_code(text: &str) -> bool {
+    text.len() <= 40
+        && text.starts_with("RV-")
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// The longest prefix of `text` within `bytes`.

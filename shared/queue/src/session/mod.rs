@@ -23,7 +23,9 @@ mod supervisor;
 mod verdict;
 
 pub use consumer::Consumer;
-pub use dead_letter::{AUTHOR_HEADER, DeadLetterError, QUEUE_HEADER, REASON_HEADER, ROUTING_KEY_HEADER};
+pub use dead_letter::{
+    AUTHOR_HEADER, DeadLetterError, Obituary, QUEUE_HEADER, REASON_HEADER, ROUTING_KEY_HEADER,
+};
 pub use delivery::{Delivery, Stale};
 pub use problem::Problem;
 pub use publish_error::PublishError;

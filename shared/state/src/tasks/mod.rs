@@ -7,5 +7,5 @@ mod row;
 
 pub use row::{
     Tally, TaskRow, failures, insert, is_any_open, job_of, jobs_of, lock, lock_open, lock_some, outcomes,
-    save, tally,
+    save, still_open, tally,
 };

@@ -1,6 +1,6 @@
 //! A task's row: changed only by who holds its job's lock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use ringvault_core::{
@@ -191,18 +191,20 @@ pub async fn lock(conn: &mut PgConnection, id: TaskId) -> StateResult<Option<Tas
     raw.map(Raw::read).transpose()
 }
 
-/// Loads and locks some of a job's tasks, in the order of their ids. The caller holds the job's lock.
-pub async fn lock_some(conn: &mut PgConnection, job: JobId, ids: &[TaskId]) -> StateResult<Vec<TaskRow>> {
+/// Loads and locks tasks of these jobs, in the order of their ids; those of others are left out. The
+/// caller holds the jobs' locks.
+pub async fn lock_some(conn: &mut PgConnection, jobs: &[JobId], ids: &[TaskId]) -> StateResult<Vec<TaskRow>> {
     let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    let jobs: Vec<uuid::Uuid> = jobs.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Raw,
         "select id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, epoch,
              dispatch_seq, attempts, run_at, deadline, waiting_since, running_since, worker, error, result,
              started_at, ended_at
-         from tasks where id = any($1) and job = $2
+         from tasks where id = any($1) and job = any($2)
          order by id for no key update",
         &ids,
-        job.0,
+        &jobs,
     )
     .fetch_all(conn)
     .await?;
@@ -317,6 +319,25 @@ pub async fn is_any_open(
     .fetch_one(conn)
     .await?;
     Ok(open)
+}
+
+/// Of these jobs, those of whose open stage (or clearing up, where that has begun) a task is not over.
+pub async fn still_open(conn: &mut PgConnection, jobs: &[JobId]) -> StateResult<HashSet<JobId>> {
+    let ids: Vec<Uuid> = jobs.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_scalar!(
+        "select j.id from jobs j
+         where j.id = any($1)
+           and (exists (select from tasks t
+                 where t.job = j.id and t.state in ('dispatched', 'running') and t.stage = j.stage
+                   and t.cleanup = j.cleanup_opened)
+             or exists (select from tasks t
+                 where t.job = j.id and t.state = 'ready' and t.stage = j.stage
+                   and t.cleanup = j.cleanup_opened))",
+        &ids
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(JobId).collect())
 }
 
 /// Counts a job's tasks of one stage (or its cleanup tasks) by state.

@@ -8,12 +8,12 @@
 use std::path::Path;
 
 use ringvault_cassandra::{
-    NodeControl,
+    NodeControl, NodeErrorKind,
     control::{ImportOptions, NodeInfo},
     cql::CqlSession,
 };
 use ringvault_core::{
-    HostId, TaskError,
+    ErrorClass, HostId, TaskError,
     selection::TableName,
     size::format_size,
     task::{PreflightResult, RestoreTask},
@@ -138,6 +138,8 @@ impl Executor {
                         return Ok(Some(problem));
                     }
                 }
+                // Slow is not wrong: nodetool is a JVM that a busy machine may take long to start.
+                Err(error) if error.class() == ErrorClass::Transient => return Err(error.into()),
                 Err(error) => {
                     return Ok(Some(format!(
                         "nodetool, which imports the files, does not reach the node: {error}"
@@ -159,6 +161,7 @@ impl Executor {
         let why = match outcome {
             Ok(outcome) if outcome.is_complete() => return Ok(None),
             Ok(outcome) => outcome.message,
+            Err(error) if matches!(error.kind, NodeErrorKind::Timeout(_)) => return Err(error.into()),
             Err(error) => error.to_string(),
         };
         Ok(Some(format!(
