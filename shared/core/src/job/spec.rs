@@ -116,6 +116,16 @@ pub enum VerifyLevel {
     Digest,
 }
 
+impl VerifyLevel {
+    /// The word used in JSON, on the command line and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Digest => "digest",
+        }
+    }
+}
+
 /// A verify.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

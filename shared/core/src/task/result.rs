@@ -190,6 +190,9 @@ pub struct ReportResult {
     pub objects: u64,
     /// Bytes concerned (read, or freed).
     pub bytes: u64,
+    /// The instant that the record names as its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// One target node's share of a restore.
