@@ -114,6 +114,8 @@ pub enum VerifyLevel {
     Presence,
     /// Also every byte against its hash.
     Digest,
+    /// Also each SSTable's own structure: checksums of its chunks, and whether its components agree.
+    Sstable,
 }
 
 impl VerifyLevel {
@@ -122,6 +124,7 @@ impl VerifyLevel {
         match self {
             Self::Presence => "presence",
             Self::Digest => "digest",
+            Self::Sstable => "sstable",
         }
     }
 }

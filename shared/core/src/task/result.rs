@@ -139,6 +139,8 @@ pub enum FindingKind {
     Corrupt,
     /// A manifest or the seal cannot be read or does not match.
     Record,
+    /// Its bytes are what its manifest says, and what they say is wrong: it was damaged on the node.
+    Structure,
 }
 
 /// One damaged thing, named in full.
