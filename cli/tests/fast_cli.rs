@@ -56,6 +56,7 @@ const COMMANDS: &[&str] = &[
     "token list",
     "token revoke",
     "catalog list",
+    "catalog rebuild",
     "generate completions",
     "generate man",
 ];

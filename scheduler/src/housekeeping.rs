@@ -12,7 +12,7 @@ use ringvault_state::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, api::DURATION_BOUNDS, config::delta};
+use crate::{Context, api::DURATION_BOUNDS, catalog, config::delta};
 
 /// Between two signs of life.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -24,6 +24,8 @@ const BATCH: i64 = 5_000;
 const BOOKED: i64 = 20;
 /// Jobs looked up at once to be forgotten.
 const FORGOTTEN: i64 = 100;
+/// Holds told to the vault at once.
+const HOLDS: i64 = 50;
 /// Work done between two signs of life, longest.
 const SPELL: Duration = Duration::from_secs(4);
 
@@ -50,6 +52,11 @@ pub async fn pass(ctx: &Context) -> StateResult<()> {
     schedulers::announce(&mut conn, id, ctx.incarnation, env!("CARGO_PKG_VERSION")).await?;
     if schedulers::lead(&mut conn, id, LEADERSHIP).await? {
         sweep(ctx, &mut conn).await?;
+        drop(conn);
+        // What the vault cannot be told now is told later.
+        if let Err(error) = catalog::record_missing_holds(ctx, HOLDS).await {
+            tracing::warn!(%error, "the vault could not be told of holds");
+        }
     }
     Ok(())
 }

@@ -8,9 +8,11 @@
 //! - [`workflow`]: one transaction's work on one job: transition, log line, messages.
 //! - [`jobs`]: jobs are accepted and controlled here, whoever asks (HTTP, queue, policy).
 //! - [`intake`], [`reports`], [`heartbeats`]: what comes in over the queue.
+//! - [`catalog`]: the database filled from what the vault holds, and holds told to the vault.
 //! - [`dispatch`], [`relay`], [`reaper`], [`policies`], [`housekeeping`]: what happens by itself.
 
 pub mod api;
+pub mod catalog;
 pub mod config;
 pub mod context;
 pub mod dead;

@@ -112,7 +112,7 @@ pub(crate) enum Command {
     /// Access to the scheduler
     #[command(subcommand)]
     Token(TokenCommand),
-    /// What the vault holds, read without a scheduler
+    /// What the vault holds, read without a scheduler; and a lost database filled from it
     #[command(subcommand)]
     Catalog(CatalogCommand),
     /// Shell completions and manual pages

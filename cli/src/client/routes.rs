@@ -5,10 +5,10 @@ use reqwest::Method;
 use ringvault_core::{
     BackupName, ClusterName, HostId, PolicyName,
     api::{
-        BackupDetail, BackupSummary, ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary,
-        FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
-        MAX_LIMIT, NextFires, NodeForgotten, NodeView, Page, PolicyDiff, PolicyView, PurgePreview,
-        SchemaView, TokenCreate, TokenCreated, TokenView, TopologyView,
+        BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt, ClusterDetail,
+        ClusterRebind, ClusterRebound, ClusterSummary, FleetStatus, HoldRelease, HoldSet, HoldView,
+        JobAccepted, JobDetail, JobProgress, JobSummary, MAX_LIMIT, NextFires, NodeForgotten, NodeView, Page,
+        PolicyDiff, PolicyView, PurgePreview, SchemaView, TokenCreate, TokenCreated, TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -234,6 +234,16 @@ impl Client {
         let node = node.to_string();
         let path = ["clusters", cluster.as_str(), "nodes", &node, "forget"];
         self.ask(Ask::new(Method::POST, &path).query("dry_run", dry_run.then_some(1))).await
+    }
+
+    /// The clusters in the scheduler's vault.
+    pub(crate) async fn catalog_clusters(&self) -> Outcome<Page<CatalogCluster>> {
+        self.ask(Ask::get(&["catalog", "clusters"])).await
+    }
+
+    /// One page of a rebuild.
+    pub(crate) async fn rebuild_catalog(&self, ask: &CatalogRebuild) -> Outcome<CatalogRebuilt> {
+        self.ask(Ask::new(Method::POST, &["catalog", "rebuild"]).body(ask)?).await
     }
 
     pub(crate) async fn holds(&self, cluster: Option<&ClusterName>) -> Outcome<Page<HoldView>> {

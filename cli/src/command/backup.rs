@@ -268,13 +268,15 @@ fn table(out: &Output, backups: &[BackupSummary]) -> Table {
     table
 }
 
-/// `deep` (every byte), `presence`, `DAMAGED`; or `-`. When it was, `backup show` says.
+/// `deep` (every byte and every SSTable's structure), `digest` (every byte), `presence`, `DAMAGED`; or `-`.
+/// When it was, `backup show` says.
 fn verified(verification: Option<&Verification>) -> Cell {
     let Some(last) = verification else {
         return human::NONE.into();
     };
     let word = match (last.damaged, last.level) {
-        (0, VerifyLevel::Digest) => "deep",
+        (0, VerifyLevel::Sstable) => "deep",
+        (0, VerifyLevel::Digest) => "digest",
         (0, VerifyLevel::Presence) => "presence",
         _ => "DAMAGED",
     };

@@ -1,5 +1,7 @@
-//! `ringvault catalog`: what the vault holds, read from the vault alone. For the day when scheduler
-//! and database are gone.
+//! `ringvault catalog`: what the vault holds, read from the vault alone, for the day when scheduler and
+//! database are gone; and a new database filled from it.
+
+mod rebuild;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
@@ -25,6 +27,9 @@ use crate::{
 pub(crate) enum CatalogCommand {
     /// Every backup in the vault; exit 4 if a record cannot be read
     List(ListArgs),
+    /// Fill the scheduler's database from the vault: adds what is missing, mends what differs, takes
+    /// nothing away; exit 4 if a record cannot be read or they contradict each other
+    Rebuild(rebuild::RebuildArgs),
 }
 
 /// Of which vault and cluster.
@@ -70,7 +75,13 @@ impl From<CatalogEntry> for Listed {
 }
 
 pub(crate) async fn run(context: &Context, command: CatalogCommand) -> Outcome<Exit> {
-    let CatalogCommand::List(args) = command;
+    match command {
+        CatalogCommand::List(args) => list(context, args).await,
+        CatalogCommand::Rebuild(args) => rebuild::run(context, args).await,
+    }
+}
+
+async fn list(context: &Context, args: ListArgs) -> Outcome<Exit> {
     let vault = args.vault.open().await?;
     let clusters = match args.cluster.cluster {
         Some(cluster) => vec![cluster],

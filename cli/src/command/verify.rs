@@ -43,6 +43,8 @@ enum Level {
     Presence,
     /// Also every byte against its hash
     Digest,
+    /// Also each SSTable's own structure: chunk checksums, and whether its components agree
+    Sstable,
 }
 
 pub(crate) async fn run(context: &Context, command: VerifyCommand) -> Outcome<Exit> {
@@ -65,6 +67,7 @@ pub(crate) async fn run(context: &Context, command: VerifyCommand) -> Outcome<Ex
         level: match args.level {
             Level::Presence => VerifyLevel::Presence,
             Level::Digest => VerifyLevel::Digest,
+            Level::Sstable => VerifyLevel::Sstable,
         },
         policy: None,
     };

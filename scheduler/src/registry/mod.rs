@@ -154,7 +154,7 @@ fn digest(seen: &Topology) -> Vec<u8> {
 }
 
 /// The same ring is the same value, whichever node tells of it.
-fn in_order(mut topology: Topology) -> Topology {
+pub(crate) fn in_order(mut topology: Topology) -> Topology {
     for node in &mut topology.nodes {
         node.tokens.sort_unstable();
     }

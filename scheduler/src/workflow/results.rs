@@ -2,12 +2,13 @@
 
 use ringvault_core::{
     BackupName, ClusterName,
+    api::Verification,
     backup::BackupState,
     job::{JobSpec, StageKind},
     task::{MarkResult, SealResult, TaskPayload, TaskResult},
 };
 use ringvault_state::{
-    backups,
+    backups, catalog,
     tasks::{self, TaskRow},
 };
 
@@ -71,10 +72,11 @@ impl Step<'_> {
                 }
                 Ok(())
             }
-            (TaskPayload::VerifyReport(report), TaskResult::Report(_)) => {
-                let (cluster, backup) = (&report.cluster, &report.backup);
-                let (level, damaged) = (report.level, report.damaged);
-                backups::verified(self.conn, cluster, backup, level, damaged).await?;
+            (TaskPayload::VerifyReport(report), TaskResult::Report(written)) => {
+                let (cluster, backup, damaged) = (&report.cluster, &report.backup, report.damaged);
+                let at = written.at.unwrap_or(self.now);
+                let verified = Verification { job: None, level: report.level, at, damaged };
+                catalog::verified(self.conn, (cluster, backup), report.job, &verified).await?;
                 if damaged > 0 {
                     announce::backup_damaged(self, (cluster, backup), damaged).await?;
                 }

@@ -9,6 +9,7 @@ use ringvault_core::{
     task::Task,
 };
 use ringvault_state::{
+    backups,
     log::{self, Line},
     registry::{forgotten, topologies, workers},
     tasks::{self, TaskRow},
@@ -53,6 +54,10 @@ impl Step<'_> {
         topology.nodes.retain(|node| !forgotten.contains(&node.host_id));
         let live_workers = workers::count_live(self.conn, cluster, silence).await?;
         let outcomes = tasks::outcomes(self.conn, self.job.id).await?;
+        let tainted = match (&self.job.spec, stage) {
+            (JobSpec::Backup(_), StageKind::Seal) => backups::is_tainted(self.conn, self.job.id).await?,
+            _ => false,
+        };
         let planned = plan_stage(
             &JobContext {
                 job: self.job.id,
@@ -63,6 +68,7 @@ impl Step<'_> {
                 outcomes: &outcomes,
                 expire: &expiring.expire,
                 dead: &expiring.dead,
+                tainted,
             },
             stage,
         );

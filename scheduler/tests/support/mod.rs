@@ -7,6 +7,7 @@ pub mod invariants;
 pub mod replay;
 pub mod running;
 pub mod station;
+pub mod vault_hands;
 pub mod worker;
 
 use std::sync::Arc;

@@ -156,7 +156,7 @@ impl Worker {
             TaskPayload::Release(_) => TaskResult::Release { cleared: 1, sealed: None },
             TaskPayload::Check(_) => TaskResult::Check(CheckResult::default()),
             TaskPayload::VerifyReport(_) | TaskPayload::PurgeReport(_) => {
-                TaskResult::Report(ReportResult { key: "r".to_owned(), objects: 1, bytes: 1 })
+                TaskResult::Report(ReportResult { key: "r".to_owned(), objects: 1, bytes: 1, at: None })
             }
             TaskPayload::Mark(mark) => TaskResult::Mark(MarkResult {
                 purge: 1,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, JobId, PolicyName,
     backup::{BackupFacts, BackupState, Scope, newest_widest},
-    job::{BackupMode, VerifyLevel},
+    job::BackupMode,
     task::SealResult,
 };
 use serde_json::Value;
@@ -59,7 +59,7 @@ pub async fn take_name(conn: &mut PgConnection, backup: &NewBackup<'_>) -> State
     Ok(done.rows_affected() > 0)
 }
 
-const fn mode_word(mode: BackupMode) -> &'static str {
+pub(crate) const fn mode_word(mode: BackupMode) -> &'static str {
     match mode {
         BackupMode::Incremental => "incremental",
         BackupMode::Full => "full",
@@ -247,29 +247,26 @@ pub async fn died(
     Ok(())
 }
 
-/// A verify has reported.
-pub async fn verified(
-    conn: &mut PgConnection,
-    cluster: &ClusterName,
-    name: &BackupName,
-    level: VerifyLevel,
-    damaged: u64,
-) -> StateResult<()> {
-    let level = match level {
-        VerifyLevel::Presence => "presence",
-        VerifyLevel::Digest => "digest",
-    };
-    sqlx::query!(
-        "update backups set verified_level = $3, verified_at = now(), damaged = $4
-         where cluster = $1 and name = $2",
-        cluster.as_str(),
-        name.as_str(),
-        level,
-        word::big(damaged)
+/// Whether, at any time since the job's backup began, a restore of its cluster was past its truncate, or
+/// had ended there without success and no later restore has mended it: as [`sealed`] judges it, for the
+/// seal in the vault to say so too.
+pub async fn is_tainted(conn: &mut PgConnection, job: JobId) -> StateResult<bool> {
+    let tainted = sqlx::query_scalar!(
+        r#"select exists (
+             select 1 from backups b join jobs r on r.cluster = b.cluster
+             where b.job = $1 and r.kind = 'restore' and r.past_no_return
+               and (r.state not in ('succeeded', 'cancelled', 'abandoned')
+                 or r.ended_at > b.started_at
+                 or (r.state = 'abandoned' and not exists (
+                       select 1 from jobs later
+                       where later.kind = 'restore' and later.cluster = b.cluster
+                         and later.past_no_return and later.state = 'succeeded'
+                         and later.created_at > r.created_at)))) as "tainted!""#,
+        job.0
     )
-    .execute(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(())
+    Ok(tainted)
 }
 
 /// A purge has reported: these are gone from the vault. `state` is `Expired` or `Dead`.

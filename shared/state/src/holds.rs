@@ -1,11 +1,12 @@
 //! Holds: what keeps a backup from being expired. A job's hold lives from the transaction that
 //! creates the job until the job is over for good; one by hand until it is released.
 
+use chrono::{DateTime, Utc};
 use ringvault_core::{BackupName, ClusterName, JobId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::StateResult;
+use crate::{StateResult, word::Row};
 
 /// Holds a backup for a job. The caller holds the backup's lock and has seen that it is not expired.
 pub async fn add_for_job(
@@ -57,6 +58,67 @@ pub async fn add_by_name(
     .execute(conn)
     .await?;
     Ok(done.rows_affected() > 0)
+}
+
+/// Adds a hold by hand as the vault's record says. `false`: there is one of that name.
+pub async fn add_as_recorded(
+    conn: &mut PgConnection,
+    (cluster, backup): (&ClusterName, &BackupName),
+    (name, reason): (&str, Option<&str>),
+    (created_by, created_at): (&str, DateTime<Utc>),
+) -> StateResult<bool> {
+    let done = sqlx::query!(
+        "insert into holds (id, cluster, backup, name, reason, created_by, created_at, recorded)
+         values ($1, $2, $3, $4, $5, $6, $7, true) on conflict do nothing",
+        Uuid::now_v7(),
+        cluster.as_str(),
+        backup.as_str(),
+        name,
+        reason,
+        created_by,
+        created_at
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The vault has a record of the hold.
+pub async fn recorded(
+    conn: &mut PgConnection,
+    (cluster, backup): (&ClusterName, &BackupName),
+    name: &str,
+) -> StateResult<()> {
+    sqlx::query!(
+        "update holds set recorded = true
+         where cluster = $1 and backup = $2 and name = $3 and released_at is null",
+        cluster.as_str(),
+        backup.as_str(),
+        name
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Holds by hand of which the vault has no record, the oldest first: backup and name.
+pub async fn not_recorded(
+    conn: &mut PgConnection,
+    limit: i64,
+) -> StateResult<Vec<(ClusterName, BackupName, String)>> {
+    let rows = sqlx::query!(
+        r#"select id, cluster, backup, name as "name!" from holds
+         where not recorded and released_at is null and name is not null order by created_at limit $1"#,
+        limit
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|raw| {
+            let row = Row::new("hold", &raw.id);
+            Ok((row.word("cluster", &raw.cluster)?, row.word("backup", &raw.backup)?, raw.name))
+        })
+        .collect()
 }
 
 /// Lets a hold by hand go. `false`: there is none of that name.

@@ -14,6 +14,7 @@
 //!   migrated database.
 
 pub mod backups;
+pub mod catalog;
 mod commit;
 pub mod counters;
 pub mod dead;
@@ -36,7 +37,7 @@ pub mod tokens;
 pub mod windows;
 mod word;
 
-pub use commit::commit;
+pub use commit::{Tx, commit};
 pub use error::{StateError, StateResult};
 pub use pool::{OpenError, PostgresConfig, open};
 pub use sqlx::{Connection, PgConnection, PgPool};

@@ -137,6 +137,21 @@ pub fn verification_shards(cluster: &ClusterName, backup: &BackupName, job: JobI
     format!("{CLUSTERS}{cluster}/verifications/{backup}/{job}.shards/")
 }
 
+/// The folder of a backup's verify reports, ending with `/`; the shards' lists lie in folders below it.
+pub fn verifications_folder(cluster: &ClusterName, backup: &BackupName) -> String {
+    format!("{CLUSTERS}{cluster}/verifications/{backup}/")
+}
+
+/// The folder of a backup's holds, ending with `/`.
+pub fn holds_folder(cluster: &ClusterName, backup: &BackupName) -> String {
+    format!("{CLUSTERS}{cluster}/holds/{backup}/")
+}
+
+/// A hold of a backup, named by a hash of its name, which is free text.
+pub fn hold(cluster: &ClusterName, backup: &BackupName, digest: &str) -> String {
+    format!("{CLUSTERS}{cluster}/holds/{backup}/{digest}.json")
+}
+
 /// The findings of one shard of a verify.
 pub fn verification_shard(cluster: &ClusterName, backup: &BackupName, job: JobId, shard: u32) -> String {
     format!("{CLUSTERS}{cluster}/verifications/{backup}/{job}.shards/{shard:05}.jsonl.zst")

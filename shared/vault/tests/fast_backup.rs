@@ -223,6 +223,7 @@ async fn the_same_job_may_do_every_step_again_and_another_may_not() {
         nodes: manifests,
         coverage: RequiredCoverage::All,
         dc: None,
+        tainted: false,
     };
     assert!(matches!(world.vault.seal(&task).await, Err(VaultError::NameTaken { .. })));
     let abort = world.vault.abort(&world.cluster, &name("b1"), job("b1"), "too late").await.unwrap();

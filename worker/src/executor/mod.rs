@@ -10,6 +10,7 @@ mod run_to_stop;
 mod seal;
 mod snapshot;
 mod source;
+mod structure;
 mod upload;
 mod vault_work;
 mod workspace;

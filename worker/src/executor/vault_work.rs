@@ -9,7 +9,7 @@ use ringvault_core::{
 };
 use ringvault_vault::purge::MarkOutcome;
 
-use super::Executor;
+use super::{Executor, structure::Structure};
 use crate::agent::TaskHandle;
 
 impl Executor {
@@ -19,7 +19,7 @@ impl Executor {
         handle: &TaskHandle,
     ) -> Result<CheckResult, TaskError> {
         self.vault
-            .verify_shard(task, handle.transfer(), handle.stop.token())
+            .verify_shard_with(task, &Structure, handle.transfer(), handle.stop.token())
             .await
             .map_err(|error| error.to_task_error())
     }

@@ -63,6 +63,7 @@ fn facts(out: &Output, detail: &BackupDetail) -> Facts {
         let level = match verification.level {
             VerifyLevel::Presence => "presence",
             VerifyLevel::Digest => "digest",
+            VerifyLevel::Sstable => "sstable",
         };
         let (at, damaged) = (out.time(verification.at), verification.damaged);
         facts.add("Verified", format!("{at} {level}: {damaged} damaged"));

@@ -19,6 +19,9 @@ pub(super) fn text(out: &Output, detail: &JobDetail, spec: &VerifySpec, names: &
     let looked = match spec.level {
         VerifyLevel::Presence => "presence and size".to_owned(),
         VerifyLevel::Digest => format!("every byte, {} read", human::size(outcome.bytes)),
+        VerifyLevel::Sstable => {
+            format!("every byte and the structure of every SSTable, {} read", human::size(outcome.bytes))
+        }
     };
     let objects = human::count(outcome.objects, "object");
     let verdict = match outcome.damaged {
@@ -65,5 +68,6 @@ const fn word(kind: FindingKind) -> &'static str {
         FindingKind::Truncated => "truncated",
         FindingKind::Corrupt => "corrupt",
         FindingKind::Record => "record",
+        FindingKind::Structure => "structure",
     }
 }

@@ -21,6 +21,7 @@ use crate::api::{
     problem::{ApiError, ApiResult},
     route::Route,
 };
+use crate::catalog;
 
 pub(super) fn routes() -> Vec<Route> {
     const ONE: &str = "/v1/clusters/{cluster}/backups/{backup}";
@@ -87,11 +88,16 @@ async fn show(
 ) -> ApiResult<Json<Document<BackupDetail>>> {
     let mut conn = api.conn().await?;
     let found = backups::detail(&mut conn, &cluster, &backup).await?;
-    let found = found.ok_or_else(|| {
+    drop(conn);
+    let mut found = found.ok_or_else(|| {
         let detail = format!("there is no backup {backup} of {cluster}");
         let next = format!("ringvault backup list -c {cluster}");
         ApiError::not_found("RV-BACKUP-UNKNOWN", detail).next(next)
     })?;
+    if found.nodes.is_empty() {
+        // Its job is forgotten, or from before the database: the seal knows them.
+        found.nodes = catalog::nodes_of_seal(&api.ctx, &cluster, &backup).await;
+    }
     Ok(Json(Document::new(found)))
 }
 

@@ -4,11 +4,12 @@ use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName,
-    api::{Document, HoldRelease, HoldSet, HoldView, Page, Role},
+    api::{Document, HoldKind, HoldRelease, HoldSet, HoldView, Page, Role},
     backup::BackupState,
 };
 use ringvault_fault::around;
 use ringvault_state::{PgConnection, StateError, backups, holds as repository, read::holds};
+use ringvault_vault::HoldReleased;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
@@ -21,6 +22,7 @@ use crate::api::{
     problem::{ApiError, ApiResult},
     route::Route,
 };
+use crate::catalog;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -98,6 +100,10 @@ async fn set(
     let by = format!("token {}", caller.name());
     let new = repository::add_by_name(&mut tx, (cluster, backup), name, Some(reason), &by).await?;
     let found = by_name(&mut tx, cluster, backup, name).await?;
+    if new {
+        // The vault first: what was told to be held is held after a rebuild, too.
+        catalog::record_hold(&api.ctx, &mut tx, &found).await?;
+    }
     ringvault_state::commit(tx, around!("hold.change")).await?;
     if !new && found.reason.as_deref() != Some(reason) {
         let detail = format!("backup {backup} of {cluster} is held as {name} already, for another reason");
@@ -130,11 +136,20 @@ async fn release(
 ) -> ApiResult<StatusCode> {
     check_words(&hold.name, &hold.reason)?;
     let HoldRelease { cluster, backup, name, reason } = &hold;
-    let mut conn = api.conn().await?;
-    if !repository::release_by_name(&mut conn, (cluster, backup), name).await? {
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    // Under the lock that a rebuild takes before it reads the hold's record.
+    backups::lock(&mut tx, cluster, backup).await?;
+    let held = holds::of_backup(&mut tx, cluster, backup).await?;
+    let held = held.into_iter().find(|held| held.name == *name && held.kind == HoldKind::Legal);
+    let (Some(held), true) = (held, repository::release_by_name(&mut tx, (cluster, backup), name).await?)
+    else {
         let detail = format!("backup {backup} of {cluster} is not held as {name}");
         return Err(ApiError::not_found("RV-HOLD-UNKNOWN", detail).next("ringvault hold list"));
-    }
+    };
+    let at = ringvault_state::now(&mut tx).await?;
+    let released = HoldReleased { by: format!("token {}", caller.name()), reason: reason.clone(), at };
+    catalog::record_release(&api.ctx, &held, released).await?;
+    ringvault_state::commit(tx, around!("hold.release")).await?;
     tracing::info!(by = caller.name(), %cluster, %backup, hold = name, reason, "hold released");
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! The table of routes, a file for each noun.
 
 mod backups;
+mod catalog;
 mod clusters;
 mod events;
 mod holds;
@@ -19,6 +20,7 @@ pub(super) fn all() -> Vec<Route> {
         service::routes(),
         clusters::routes(),
         backups::routes(),
+        catalog::routes(),
         jobs::routes(),
         purges::routes(),
         policies::routes(),

@@ -60,6 +60,11 @@ impl CompressionInfo {
         Ok(Self { compressor, options, chunk_length, max_compressed_length, data_length, chunks, offsets_at })
     }
 
+    /// Where the offsets begin in the file, in bytes.
+    pub(super) const fn offsets_at(&self) -> u64 {
+        self.offsets_at
+    }
+
     /// Where chunk `index` begins in Data.db, in bytes; `None` past the last.
     pub fn chunk_offset(&self, file: &mut (impl Read + Seek), index: u32) -> Result<Option<u64>> {
         if index >= self.chunks {

@@ -9,6 +9,7 @@
 //! Layouts: `org.apache.cassandra.io.sstable` of 5.0, checked against files written by 4.1 and 5.0.
 
 mod bytes;
+pub mod check;
 mod compression;
 mod descriptor;
 mod digest;

@@ -7,6 +7,7 @@
 //! Sizes are bytes, durations whole seconds, times UTC.
 
 mod backup;
+mod catalog;
 mod cluster;
 mod document;
 mod job;
@@ -20,6 +21,9 @@ mod token;
 
 pub use backup::{
     BackupDetail, BackupNode, BackupSummary, HoldKind, HoldRelease, HoldSet, HoldView, Verification,
+};
+pub use catalog::{
+    CatalogChange, CatalogCluster, CatalogNote, CatalogNoteKind, CatalogRebuild, CatalogRebuilt,
 };
 pub use cluster::{
     ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, Disk, NodeForgotten, NodeState, NodeView,

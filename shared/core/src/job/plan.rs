@@ -64,6 +64,8 @@ pub struct JobContext<'a> {
     pub expire: &'a [BackupName],
     /// Purge: unsealed backups whose job is over for good.
     pub dead: &'a [BackupName],
+    /// Seal: whether a restore of the cluster spoilt what the backup holds.
+    pub tainted: bool,
 }
 
 /// A stage cannot be planned.
@@ -252,6 +254,7 @@ fn plan_backup(
                 nodes,
                 coverage: spec.coverage,
                 dc: spec.dc.clone(),
+                tainted: ctx.tainted,
             }))])
         }
         StageKind::Release => {

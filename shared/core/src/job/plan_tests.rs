@@ -44,6 +44,7 @@ fn later_stages_go_by_the_plan_that_was_accepted() {
             outcomes: &outcomes,
             expire: &[],
             dead: &[],
+            tainted: false,
         };
         match plan_stage(&context, StageKind::Download).unwrap().swap_remove(0).payload {
             TaskPayload::Download(task) => task.plan,

@@ -114,6 +114,19 @@ pub enum VerifyLevel {
     Presence,
     /// Also every byte against its hash.
     Digest,
+    /// Also each SSTable's own structure: checksums of its chunks, and whether its components agree.
+    Sstable,
+}
+
+impl VerifyLevel {
+    /// The word used in JSON, on the command line and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Presence => "presence",
+            Self::Digest => "digest",
+            Self::Sstable => "sstable",
+        }
+    }
 }
 
 /// A verify.

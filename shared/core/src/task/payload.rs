@@ -149,6 +149,9 @@ pub struct SealTask {
     pub coverage: RequiredCoverage,
     /// Only this data center was asked for.
     pub dc: Option<String>,
+    /// Whether a restore of the cluster was under way, or had failed there, since the backup began.
+    #[serde(default)]
+    pub tainted: bool,
 }
 
 /// `release`: clears the snapshots and staged files that `job` left on this node.

@@ -139,6 +139,8 @@ pub enum FindingKind {
     Corrupt,
     /// A manifest or the seal cannot be read or does not match.
     Record,
+    /// Its bytes are what its manifest says, and what they say is wrong: it was damaged on the node.
+    Structure,
 }
 
 /// One damaged thing, named in full.
@@ -190,6 +192,9 @@ pub struct ReportResult {
     pub objects: u64,
     /// Bytes concerned (read, or freed).
     pub bytes: u64,
+    /// The instant that the record names as its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
 }
 
 /// One target node's share of a restore.

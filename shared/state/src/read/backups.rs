@@ -7,7 +7,7 @@ use ringvault_core::{
     BackupName, ClusterName, HostId, JobId, PolicyName,
     api::{BackupDetail, BackupNode, BackupSummary, Verification},
     backup::BackupState,
-    job::{JobSpec, VerifyLevel},
+    job::VerifyLevel,
     task::TaskResult,
 };
 use serde_json::Value;
@@ -150,21 +150,16 @@ pub async fn detail(
     let Some(raw) = raw else { return Ok(None) };
     let summary = raw.read()?;
     let more = sqlx::query!(
-        r#"select b.mode, b.coverage, b.remarks, j.spec as "spec?"
-         from backups b left join jobs j on j.id = b.job where b.cluster = $1 and b.name = $2"#,
+        "select mode, coverage, remarks, selection from backups where cluster = $1 and name = $2",
         cluster.as_str(),
         backup.as_str(),
     )
     .fetch_one(&mut *conn)
     .await?;
     let row = Row::new("backup", backup);
-    let selection = match more.spec.map(|spec| row.spec(spec)).transpose()? {
-        Some(JobSpec::Backup(spec)) => spec.selection,
-        _ => ringvault_core::selection::Selection::default(),
-    };
     Ok(Some(BackupDetail {
         mode: row.json("mode", more.mode.into())?,
-        selection,
+        selection: row.json("selection", more.selection)?,
         coverage: row.maybe_json("coverage", more.coverage)?,
         remarks: row.json("remarks", more.remarks)?,
         nodes: nodes(conn, summary.job).await?,
@@ -226,13 +221,8 @@ async fn verifications(
     backup: &BackupName,
 ) -> StateResult<Vec<Verification>> {
     let rows = sqlx::query!(
-        r#"select j.id, coalesce(j.spec ->> 'level', 'presence') as "level!", j.ended_at as "ended_at!",
-             (select coalesce(sum((t.result ->> 'damaged')::bigint), 0)::bigint from tasks t
-              where t.job = j.id and t.kind = 'check') as "damaged!"
-         from jobs j
-         where j.kind = 'verify' and j.backup_cluster = $1 and j.backup = $2
-           and j.state = 'succeeded' and j.ended_at is not null
-         order by j.ended_at desc, j.id limit 100"#,
+        "select job, level, at, damaged from verifications
+         where cluster = $1 and backup = $2 order by at desc, job limit 100",
         cluster.as_str(),
         backup.as_str(),
     )
@@ -240,11 +230,11 @@ async fn verifications(
     .await?;
     rows.into_iter()
         .map(|raw| {
-            let row = Row::new("job", &raw.id);
+            let row = Row::new("verification", &raw.job);
             Ok(Verification {
-                job: Some(JobId(raw.id)),
+                job: Some(JobId(raw.job)),
                 level: row.json("level", raw.level.into())?,
-                at: raw.ended_at,
+                at: raw.at,
                 damaged: big_count(raw.damaged),
             })
         })

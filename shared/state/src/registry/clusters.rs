@@ -1,5 +1,6 @@
 //! Clusters and the rings their ids are bound to.
 
+use chrono::{DateTime, Utc};
 use ringvault_core::{ClusterName, HostId};
 use sqlx::PgConnection;
 
@@ -34,6 +35,22 @@ pub async fn add(conn: &mut PgConnection, name: &ClusterName) -> StateResult<()>
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Adds a cluster that was first seen at `since`, if it is not there. `false`: it is.
+pub async fn add_since(
+    conn: &mut PgConnection,
+    name: &ClusterName,
+    since: DateTime<Utc>,
+) -> StateResult<bool> {
+    let done = sqlx::query!(
+        "insert into clusters (name, created_at) values ($1, $2) on conflict do nothing",
+        name.as_str(),
+        since
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Binds the id to the ring with these members.

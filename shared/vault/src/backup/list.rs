@@ -114,7 +114,8 @@ impl Vault {
             .ok_or_else(|| VaultError::NoSuchBackup { cluster: cluster.clone(), backup: backup.clone() })
     }
 
-    async fn read_backup(
+    /// One backup, with its expiry as `intents` say; `None`: there is no record of it.
+    pub(crate) async fn read_backup(
         &self,
         cluster: &ClusterName,
         backup: &BackupName,

@@ -25,6 +25,6 @@ pub use judge::Remark;
 pub use list::BackupEntry;
 pub use schema::{CapturedObject, CapturedSchema, SchemaChange, SchemaRef, decompress_schema};
 pub use seal::{SealRecord, SealedNode};
-pub use state::{AbortOutcome, AbortRecord, SealPlace, TombstoneRecord};
+pub use state::{AbortOutcome, AbortRecord, SealPlace, TombstoneRecord, Was};
 
 pub(crate) use index::PARALLEL;

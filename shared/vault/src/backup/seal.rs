@@ -102,6 +102,13 @@ pub struct SealRecord {
     /// Packs it names that are mostly dead: the next backup brings their live parts again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sparse_packs: Vec<String>,
+    /// Only nodes of this data center were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dc: Option<String>,
+    /// Taken while a restore of the cluster was under way or had failed there; the first releases'
+    /// seals do not say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tainted: bool,
 }
 
 impl SealRecord {
@@ -175,6 +182,8 @@ impl Vault {
             nodes,
             index: built.index,
             sparse_packs: built.sparse_packs,
+            dc: task.dc.clone(),
+            tainted: task.tainted,
             start,
         };
         let file = SealFile::Seal(Box::new(seal));

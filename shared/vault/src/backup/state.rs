@@ -1,7 +1,7 @@
 //! What stands in a seal's place, and the abort marker that can take it.
 
 use chrono::{DateTime, Utc};
-use ringvault_core::{BackupName, ClusterName, JobId};
+use ringvault_core::{BackupName, ClusterName, JobId, backup::BackupFigures, cluster::CoverageReport};
 use ringvault_fault::around;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,40 @@ pub struct TombstoneRecord {
     pub purge: u64,
     /// When.
     pub removed_at: DateTime<Utc>,
+    /// What the seal said that a list of backups still shows; absent in tombstones of the first
+    /// releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<Was>,
+}
+
+/// What is kept of a seal that a tombstone was written over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Was {
+    /// Its figures.
+    pub figures: BackupFigures,
+    /// What its coverage rested on.
+    pub report: CoverageReport,
+    /// Why it was less than it might have been.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// Only nodes of this data center were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dc: Option<String>,
+    /// As in the seal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tainted: bool,
+}
+
+impl From<&SealRecord> for Was {
+    fn from(seal: &SealRecord) -> Self {
+        Self {
+            figures: seal.figures,
+            report: seal.report.clone(),
+            remarks: seal.remarks.iter().map(ToString::to_string).collect(),
+            dc: seal.dc.clone(),
+            tainted: seal.tainted,
+        }
+    }
 }
 
 /// What stands at `backup.json`.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NOTHING, Standing, standing};
 use crate::{
-    backup::{BackupEntry, SealPlace, TombstoneRecord},
+    backup::{BackupEntry, SealPlace, TombstoneRecord, Was},
     error::{VaultError, VaultResult},
     identity::Vault,
     layout,
@@ -49,7 +49,7 @@ impl Vault {
     pub async fn finish_purge(&self, task: &PurgeReportTask) -> VaultResult<ReportResult> {
         let (cluster, n) = (&task.cluster, task.purge);
         if n == NOTHING {
-            return Ok(ReportResult { key: layout::purges_folder(cluster), objects: 0, bytes: 0 });
+            return Ok(ReportResult { key: layout::purges_folder(cluster), objects: 0, bytes: 0, at: None });
         }
         let intents = self.read_intents(cluster).await?;
         let intent = intents.get(n).ok_or_else(|| VaultError::PurgeState {
@@ -101,7 +101,7 @@ impl Vault {
             bytes: totals.bytes,
         };
         around!("vault.purge-result").run(record::overwrite(self.store(), &key, &result)).await?;
-        Ok(ReportResult { key, objects: totals.objects, bytes: totals.bytes })
+        Ok(ReportResult { key, objects: totals.objects, bytes: totals.bytes, at: Some(result.finished_at) })
     }
 
     /// Writes a tombstone over the seal of an expired backup. `false`: there is one.
@@ -113,6 +113,7 @@ impl Vault {
             sealed_at: seal.sealed_at,
             purge,
             removed_at: Utc::now(),
+            was: Some(Was::from(&**seal)),
         };
         self.put_tombstone(tombstone).await?;
         Ok(true)

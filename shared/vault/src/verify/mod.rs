@@ -1,7 +1,7 @@
-//! Whether a backup is whole: its records, that every object it names is there, and, at level
-//! `digest`, every byte of it.
+//! Whether a backup is whole: its records, that every object it names is there, at level `digest`
+//! every byte of it, and at level `sstable` also each SSTable's own structure.
 //!
-//! The work is cut into shards by object, never by manifest, so that each object, pack or not, is
+//! Below level `sstable` the work is cut into shards by object, never by manifest, so that each object, pack or not, is
 //! read once. A shard reads the manifests twice: first for the objects that are its own, and, only if
 //! some are damaged, again for the names of the files that the damage concerns. Memory: one entry for
 //! each file of the shard.
@@ -16,7 +16,10 @@ mod heal;
 mod presence;
 mod records;
 mod report;
+mod sstables;
 mod target;
+
+use std::collections::HashMap;
 
 use ringvault_core::{
     job::VerifyLevel,
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use heal::HealOutcome;
 pub use report::{VerificationRecord, parse_findings};
+pub use sstables::{SstableInspection, StructureCheck};
 
 use crate::{
     bad::BadRecord,
@@ -35,13 +39,17 @@ use crate::{
 };
 
 impl Vault {
-    /// Checks one shard of a backup's objects; shard 0 checks its records too.
+    /// Checks one shard of a backup's objects; shard 0 checks its records too. Level `sstable` needs
+    /// somebody who knows SSTables: [`Self::verify_shard_with`].
     pub async fn verify_shard(
         &self,
         task: &CheckTask,
         progress: &TransferProgress,
         stop: &CancellationToken,
     ) -> VaultResult<CheckResult> {
+        if task.level >= VerifyLevel::Sstable {
+            return Err(VaultError::Internal("nobody here knows what an SSTable consists of".to_owned()));
+        }
         let opened = self.open_records(task).await?;
         let mut findings = opened.findings;
         let mut targets = target::of_shard(&opened.manifests, task).await?;
@@ -65,6 +73,34 @@ impl Vault {
         findings.truncate(CheckResult::MAX_FINDINGS);
         result.findings = findings;
         Ok(result)
+    }
+
+    /// The same for every level; `structure` knows SSTables.
+    pub async fn verify_shard_with(
+        &self,
+        task: &CheckTask,
+        structure: &dyn StructureCheck,
+        progress: &TransferProgress,
+        stop: &CancellationToken,
+    ) -> VaultResult<CheckResult> {
+        if task.level < VerifyLevel::Sstable {
+            return self.verify_shard(task, progress, stop).await;
+        }
+        let opened = self.open_records(task).await?;
+        let inspected = self.check_sstables(task, &opened, structure, progress, stop).await?;
+        for (key, kind) in &inspected.damaged {
+            let bad = BadRecord::new(key, *kind, &task.backup, task.job);
+            self.mark_bad(&task.cluster, &bad).await?;
+        }
+        let mut findings = opened.findings;
+        findings.extend(inspected.findings);
+        let nothing_more = HashMap::new();
+        let named =
+            damage::name_files(&opened.manifests, nothing_more, &task.backup, self.scratch(), &mut findings);
+        let damaged = self.store_findings(task, named.await?).await?;
+        findings.truncate(CheckResult::MAX_FINDINGS);
+        let (objects, bytes) = (inspected.objects, inspected.bytes);
+        Ok(CheckResult { objects, bytes, damaged, findings })
     }
 }
 

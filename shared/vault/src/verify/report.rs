@@ -97,7 +97,37 @@ impl Vault {
             findings,
         };
         around!("vault.verify-report").run(record::overwrite(self.store(), &key, &report)).await?;
-        Ok(ReportResult { key, objects: task.objects, bytes: task.bytes })
+        Ok(ReportResult { key, objects: task.objects, bytes: task.bytes, at: Some(report.finished_at) })
+    }
+
+    /// The reports of every verify of a backup, each with its own failure.
+    pub(crate) async fn verification_records(
+        &self,
+        cluster: &ClusterName,
+        backup: &BackupName,
+    ) -> VaultResult<Vec<VaultResult<VerificationRecord>>> {
+        let folder = layout::verifications_folder(cluster, backup);
+        let mut reports = Vec::new();
+        let mut objects = self.store().list(&folder);
+        while let Some(object) = objects.try_next().await? {
+            // Below are the folders of the shards' lists.
+            let is_report = object.key.strip_prefix(&folder).is_some_and(|name| !name.contains('/'));
+            if !is_report {
+                continue;
+            }
+            match record::read::<VerificationRecord>(self.store(), &object.key).await {
+                Ok(Some(report)) if report.cluster == *cluster && report.backup == *backup => {
+                    reports.push(Ok(report));
+                }
+                Ok(Some(_)) => {
+                    reports.push(Err(VaultError::malformed(&object.key, "it is another backup's")));
+                }
+                Ok(None) => {}
+                Err(VaultError::Store(error)) => return Err(error.into()),
+                Err(error) => reports.push(Err(error)),
+            }
+        }
+        Ok(reports)
     }
 
     /// The report of a verify; `None` while there is none.

@@ -41,10 +41,17 @@ pub(super) struct Target {
 }
 
 /// Whether `key` belongs to this shard: by a hash, so that every shard gets objects of all kinds.
-fn is_mine(key: &str, task: &CheckTask) -> bool {
+pub(super) fn is_mine(key: &str, task: &CheckTask) -> bool {
     let digest = Digest::of(key.as_bytes());
     let [a, b, c, d, ..] = *digest.as_bytes();
     u32::from_le_bytes([a, b, c, d]) % task.shards.max(1) == task.shard
+}
+
+/// Adds a content to the object it lies in.
+pub(super) fn add(targets: &mut BTreeMap<String, Target>, component: &Component) {
+    let target = targets.entry(component.place.key.clone()).or_default();
+    target.size = target.size.max(component.place.object_size(component.size));
+    target.slots.push(Slot::of(component));
 }
 
 /// The objects of the task's shard, by key.
@@ -61,9 +68,7 @@ pub(super) async fn of_shard(
                 for component in entry.components() {
                     let key = &component.place.key;
                     if is_mine(key, &task) {
-                        let target = targets.entry(key.clone()).or_default();
-                        target.size = target.size.max(component.place.object_size(component.size));
-                        target.slots.push(Slot::of(component));
+                        add(&mut targets, component);
                     }
                 }
             }

@@ -182,6 +182,7 @@ impl World {
             nodes,
             coverage: RequiredCoverage::All,
             dc: None,
+            tainted: false,
         };
         self.vault.seal(&task).await
     }

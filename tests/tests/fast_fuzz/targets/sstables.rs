@@ -1,11 +1,16 @@
 //! The components of an `SSTable` that are read without Cassandra.
 
-use std::io::{BufReader, Cursor};
+use std::{
+    io::{BufReader, Cursor},
+    sync::LazyLock,
+};
 
 use ringvault_cassandra::sstable::{
-    CompressionInfo, Descriptor, IndexReader, Statistics, murmur3_token, parse_digest, parse_partitions,
-    parse_summary,
+    Component, CompressionInfo, Descriptor, IndexReader, Statistics,
+    check::{Known, SstableCheck},
+    murmur3_token, parse_digest, parse_partitions, parse_summary,
 };
+use ringvault_core::cluster::Token;
 
 use super::{SOME, Target};
 use crate::{harness::told, mutate, seeds};
@@ -14,7 +19,18 @@ const FIXTURES: &str = "shared/cassandra/fixtures";
 /// Two keys of 64 KiB, as long as their lengths say.
 const KEYS: u64 = 256 << 10;
 
+/// What a check holds besides its input: an SSTable of some KiB, and the end of a trie.
+const CHECKED: u64 = 2 << 20;
+
 super::targets! {
+    checks => Target {
+        name: "checks",
+        seeds: check_seeds(),
+        mutate: mutate::bytes,
+        base: CHECKED,
+        factor: 64,
+        parse: try_checks,
+    };
     statistics => Target {
         name: "statistics",
         seeds: seeds::files(FIXTURES, |path| path.ends_with("Statistics.db")),
@@ -58,6 +74,66 @@ super::targets! {
         factor: 8,
         parse: try_file_names,
     };
+}
+
+/// Each component of a real SSTable, behind a byte that says which SSTable and one that says which of its
+/// components is replaced.
+fn check_seeds() -> Vec<Vec<u8>> {
+    let whole = real_sstables();
+    let mut all = Vec::new();
+    for (n, (_, components)) in whole.iter().enumerate() {
+        for (m, (_, content)) in components.iter().enumerate() {
+            let mut seed = vec![u8::try_from(n).expect("few"), u8::try_from(m).expect("few")];
+            seed.extend_from_slice(content);
+            all.push(seed);
+        }
+    }
+    all
+}
+
+type Sstable = (Descriptor, Vec<(Component, Vec<u8>)>);
+
+fn real_sstables() -> Vec<Sstable> {
+    let mut all: Vec<Sstable> = Vec::new();
+    let folders = ["nb/rows", "nb/raw", "oa/rows", "oa/raw", "da/rows", "da/raw"];
+    for folder in folders {
+        let files = seeds::named_files(&format!("{FIXTURES}/{folder}"), |_| true);
+        let mut components = Vec::new();
+        let mut descriptor = None;
+        for (name, content) in files {
+            let name = name.rsplit('/').next().unwrap_or_default();
+            if let Some((of, component)) = Descriptor::parse_file_name(name) {
+                descriptor = Some(of);
+                components.push((component, content));
+            }
+        }
+        all.push((descriptor.expect("a real SSTable"), components));
+    }
+    all
+}
+
+/// A real SSTable with one component that is the input.
+fn try_checks(input: &[u8]) {
+    static REAL: LazyLock<Vec<Sstable>> = LazyLock::new(real_sstables);
+    let [n, m, content @ ..] = input else { return };
+    let (descriptor, components) = &REAL[usize::from(*n) % REAL.len()];
+    let replaced = usize::from(*m) % components.len();
+    let content_of = |at: usize| if at == replaced { content } else { components[at].1.as_slice() };
+    let sizes = (0..components.len()).map(|at| (components[at].0.clone(), content_of(at).len() as u64));
+    let known = Known { first: Some(Token(0)), last: Some(Token(1)), partitions: Some(1), rows: Some(1) };
+    let mut check = SstableCheck::new(descriptor.clone(), sizes, known);
+    let sidecar = check.sidecar();
+    for side in [true, false] {
+        for (at, (component, _)) in components.iter().enumerate() {
+            if (Some(component) == sidecar.as_ref()) == side {
+                content_of(at).chunks(1 + usize::from(*m)).for_each(|piece| check.take(component, piece));
+                check.end(component);
+            }
+        }
+    }
+    for problem in check.finish() {
+        told(problem.what);
+    }
 }
 
 fn try_statistics(input: &[u8]) {
