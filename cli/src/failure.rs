@@ -85,14 +85,20 @@ impl From<VaultError> for Failure {
             VaultError::AlreadyInitialised { .. }
             | VaultError::NameTaken { .. }
             | VaultError::AlreadySealed { .. }
+            | VaultError::KeysChanged { .. }
             | VaultError::ClusterBound { .. } => Exit::Conflict,
             VaultError::NotInitialised { .. }
             | VaultError::NoSuchBackup { .. }
             | VaultError::ClusterUnknown { .. } => Exit::NotFound,
             VaultError::Config(_) => Exit::Usage,
-            VaultError::UnfitStore { .. } | VaultError::Expired { .. } => Exit::Refused,
+            VaultError::KeyMissing { .. } | VaultError::WrongKey { .. } => Exit::NotAuthorised,
+            VaultError::NotEncrypted { .. } | VaultError::UnfitStore { .. } | VaultError::Expired { .. } => {
+                Exit::Refused
+            }
             VaultError::Store(store) => match store.kind {
-                StoreErrorKind::AccessDenied | StoreErrorKind::InvalidCredentials => Exit::NotAuthorised,
+                StoreErrorKind::AccessDenied | StoreErrorKind::InvalidCredentials | StoreErrorKind::NoKey => {
+                    Exit::NotAuthorised
+                }
                 StoreErrorKind::NotFound | StoreErrorKind::NoSuchBucket => Exit::NotFound,
                 StoreErrorKind::Unreachable | StoreErrorKind::Throttled | StoreErrorKind::Server => {
                     Exit::Unreachable

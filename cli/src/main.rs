@@ -1,5 +1,5 @@
 //! `ringvault`: the command line of Ringvault, a client of the scheduler's HTTP API. Commands that
-//! must work with everything else gone (`vault`, `catalog`) go to the vault itself.
+//! must work with everything else gone (`vault`, `key`, `catalog`) go to the vault itself.
 //!
 //! stdout is data, stderr is progress and errors; [`exit::Exit`] has the exit codes.
 

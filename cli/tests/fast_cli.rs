@@ -52,6 +52,9 @@ const COMMANDS: &[&str] = &[
     "hold set",
     "hold release",
     "hold list",
+    "key create",
+    "key list",
+    "key rotate",
     "token create",
     "token list",
     "token revoke",
@@ -114,8 +117,11 @@ const OPTIONS: &[(&str, &[&str])] = &[
             "--path-style",
             "--access-key-file",
             "--secret-key-file",
+            "--key-file",
+            "--encrypt",
         ],
     ),
+    ("key rotate", &["--config", "--data-key", "--keep-former", "--dry-run"]),
     ("status", &["--server", "--token-file", "--json", "--yes", "--no-color", "--tz", "--debug"]),
 ];
 

@@ -69,6 +69,19 @@ def vault_settings(state: State) -> dict[str, Any]:
     return settings
 
 
+def vault_tables(state: State) -> dict[str, Any]:
+    """The sections of a configuration that are about the vault."""
+    tables = {"vault": vault_settings(state)}
+    if state.services["store"].get("encrypt"):
+        tables["vault.encryption"] = {"key_file": str(vault_key_file())}
+    return tables
+
+
+def vault_key_file() -> Path:
+    credentials.secret("vault-key", 32)
+    return credentials.file("vault-key")
+
+
 def signing_key_file() -> Path:
     credentials.secret("signing-key", 32)
     return credentials.file("signing-key")

@@ -25,7 +25,7 @@ def _write(state: State, entry: dict[str, Any]) -> Path:
                 "listen": f"127.0.0.1:{entry['port']}",
                 "postgres": {"url_file": str(credentials.file("postgres-url"))},
                 "rabbitmq": {"url_file": ringvault.rabbitmq_url_file("scheduler")},
-                "vault": ringvault.vault_settings(state),
+                **ringvault.vault_tables(state),
                 "signing": {"key_file": str(ringvault.signing_key_file())},
                 "api": {"admin_token_file": str(ringvault.admin_token_file())},
             },
@@ -33,9 +33,10 @@ def _write(state: State, entry: dict[str, Any]) -> Path:
     )
 
 
-def _init_vault(config: Path) -> None:
-    with step("the vault: initialised"):
+def _init_vault(config: Path, encrypt: bool) -> None:
+    with step("the vault: initialised" + (", encrypted" if encrypt else "")):
         command = [str(ringvault.bin_dir() / "ringvault"), "vault", "init", "--config", str(config)]
+        command += ["--encrypt"] if encrypt else []
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         # 6 is a conflict: it is there already.
         if done.returncode not in (0, 6):
@@ -53,7 +54,7 @@ def start(state: State, entry: dict[str, Any], wait: bool = True) -> None:
     config = _write(state, entry)
     log = _folder(entry["index"]) / "scheduler.log"
     if not state.services["store"].get("vault"):
-        _init_vault(config)
+        _init_vault(config, bool(state.services["store"].get("encrypt")))
         state.services["store"]["vault"] = True
     with step(f"scheduler {entry['id']}: {'ready' if wait else 'started'}"):
         entry.update(config=str(config), log=str(log), url=f"http://127.0.0.1:{entry['port']}")

@@ -55,6 +55,7 @@ def _store(entry: dict[str, Any]) -> Optional[dict[str, Any]]:
         "region": "us-east-1" if s3 else None,
         "access_key_file": str(credentials.file("s3-access-key")) if s3 else None,
         "secret_key_file": str(credentials.file("s3-secret-key")) if s3 else None,
+        "encryption_key_file": str(credentials.file("vault-key")) if entry.get("encrypt") else None,
         "bucket": entry.get("bucket"),
         "folder": entry.get("folder"),
         "log": entry.get("log"),

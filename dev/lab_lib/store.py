@@ -23,7 +23,7 @@ def kind_of(state: State) -> str:
     return state.services.get("store", {}).get("kind", "versitygw")
 
 
-def choose(state: State, store: str, s3: str) -> None:
+def choose(state: State, store: str, s3: str, encrypt: bool) -> None:
     """Settles the kind at the first `up`; later ones must agree, for the vault lies in it."""
     entry = state.services.setdefault("store", {})
     if not entry.get("url"):
@@ -39,6 +39,14 @@ def choose(state: State, store: str, s3: str) -> None:
             6,
         )
     entry.setdefault("kind", wanted or "versitygw")
+    if encrypt and entry.get("vault") and not entry.get("encrypt"):
+        raise LabError(
+            "this lab's vault is not encrypted. Next: leave --encrypt out, or dev/lab down --purge first, or another "
+            "RINGVAULT_LAB_DIR",
+            6,
+        )
+    if encrypt:
+        entry["encrypt"] = True
 
 
 def _command(kind: str, port: int) -> tuple[list, dict[str, str]]:

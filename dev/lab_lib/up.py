@@ -57,7 +57,7 @@ def _toolchain_note(with_cassandra: bool) -> None:
 
 def run(options: argparse.Namespace) -> int:
     with exclusive() as state:
-        store.choose(state, options.store, options.s3)
+        store.choose(state, options.store, options.s3, options.encrypt)
         cluster = None if options.services_only else clusters.settle(state, options.cluster, _asked(options))
         with_ringvault = not options.no_ringvault
         if with_ringvault:
@@ -96,6 +96,7 @@ def _start(state: State, cluster: Optional[dict[str, Any]], with_ringvault: bool
     _toolchain_note(cluster is not None)
     # Every secret is made here, once, before threads that need the same one run.
     ringvault.signing_key_file()
+    ringvault.vault_key_file()
     ringvault.admin_token_file()
     for name in ["postgres-password", "postgres-admin-password", "rabbitmq-cookie"]:
         credentials.secret(name)

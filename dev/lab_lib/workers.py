@@ -30,7 +30,7 @@ def _write(state: State, cluster: dict[str, Any], node: dict[str, Any]) -> Path:
         "cluster": cluster["name"],
         "state_dir": str(paths.make(folder / "state")),
         "rabbitmq": {"url_file": ringvault.rabbitmq_url_file("worker")},
-        "vault": ringvault.vault_settings(state),
+        **ringvault.vault_tables(state),
         "signing": {"key_file": str(ringvault.signing_key_file())},
         "cassandra": own,
         "worker": {"slots": 4, "capabilities": ["vault.delete"]},

@@ -104,7 +104,12 @@ impl StartupError {
             Self::Queue(_) | Self::QueueSilent(_) => 9,
             Self::Vault { cause, .. } => {
                 let denied = [StoreErrorKind::AccessDenied, StoreErrorKind::InvalidCredentials];
-                if denied.iter().any(|kind| cause.is_store(*kind)) { 8 } else { 9 }
+                match cause {
+                    VaultError::KeyMissing { .. } | VaultError::WrongKey { .. } => 8,
+                    VaultError::NotEncrypted { .. } | VaultError::Config(_) => 2,
+                    _ if denied.iter().any(|kind| cause.is_store(*kind)) => 8,
+                    _ => 9,
+                }
             }
             Self::Api(ServerError::AdminToken { .. }) => 2,
             Self::Api(_) => 1,

@@ -79,6 +79,8 @@ pub struct StoreStatus {
     pub url: String,
     /// Where the objects lie as files.
     pub folder: PathBuf,
+    /// The key, if the vault is encrypted.
+    pub encryption_key_file: Option<PathBuf>,
     /// Its address, if it is an S3 server.
     pub endpoint: Option<String>,
     /// Its process, if it is one.

@@ -1,4 +1,4 @@
-//! The round trip with other stores: `MinIO`, and a plain folder. Each in a lab of its own.
+//! The round trip with other stores: `MinIO`, a plain folder, and an encrypted vault. Each in a lab of its own.
 
 use anyhow::Result;
 use ringvault_tests::{Lab, fault::Mend, round_trip::RoundTrip};
@@ -14,6 +14,11 @@ async fn everything_survives_in(name: &str, store: &[&str]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_survives_in_minio() -> Result<()> {
     everything_survives_in("minio", &["--s3", "minio"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_survives_encrypted() -> Result<()> {
+    everything_survives_in("encrypted", &["--encrypt"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -92,8 +92,12 @@ async fn open_vault(config: &WorkerConfig) -> Result<Vault, Fatal> {
     };
     let vault = opened.await.map_err(|error| {
         let task = error.to_task_error();
-        // 401: keys that the store does not know or accept; 403: keys without the right.
-        let exit = if task.code.ends_with("401") || task.code.ends_with("403") { 8 } else { 9 };
+        let exit = match task.code.as_str() {
+            // 401: keys that the store does not know or accept; 403: keys without the right.
+            code if code.ends_with("401") || code.ends_with("403") || code.starts_with("RV-KEY") => 8,
+            "RV-VAULT-PLAIN" | "RV-VAULT-CONFIG" => 2,
+            _ => 9,
+        };
         let next = task.next.map(|next| format!(". Next: {next}")).unwrap_or_default();
         let what = format!("vault {}: {}{next}", config.vault.url, task.message);
         Fatal::Setup { code: task.code, what, exit }

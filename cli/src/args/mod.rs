@@ -11,9 +11,9 @@ use url::Url;
 
 use crate::command::{
     backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand, doctor::DoctorArgs,
-    generate::GenerateCommand, hold::HoldCommand, job::JobCommand, node::NodeCommand, policy::PolicyCommand,
-    purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs, token::TokenCommand,
-    vault::VaultCommand, verify::VerifyCommand,
+    generate::GenerateCommand, hold::HoldCommand, job::JobCommand, key::KeyCommand, node::NodeCommand,
+    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs,
+    token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// What keeps a backup from being purged
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// The keys of an encrypted vault
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Access to the scheduler
     #[command(subcommand)]
     Token(TokenCommand),

@@ -8,6 +8,7 @@ mod find;
 pub(crate) mod generate;
 pub(crate) mod hold;
 pub(crate) mod job;
+pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod purge;
@@ -35,6 +36,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Purge(command) => purge::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
+        Command::Key(command) => key::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Catalog(command) => catalog::run(context, command).await,
         Command::Generate(command) => generate::run(context, &command),

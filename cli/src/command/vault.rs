@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use ringvault_core::toml_text::from_toml;
-use ringvault_vault::{Vault, VaultConfig, identity::Probe};
+use ringvault_vault::{EncryptionConfig, Vault, VaultConfig, identity::Probe};
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -36,6 +36,9 @@ pub(crate) struct InitArgs {
     /// The deployment that will write here; by default the file's, or ringvault
     #[arg(long, value_name = "NAME")]
     deployment: Option<String>,
+    /// Encrypt all that is brought to it, with the key that the settings name
+    #[arg(long)]
+    encrypt: bool,
     /// Try the store and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -92,6 +95,9 @@ pub(crate) struct VaultArgs {
     /// Profile of the shared AWS configuration files
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// File with the key of an encrypted vault, instead of the settings'
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 /// The one section of a configuration file that is read here; the others are not ours to judge.
@@ -119,6 +125,11 @@ impl VaultArgs {
         config.secret_key_file = or(&self.secret_key_file, config.secret_key_file);
         config.session_token_file = or(&self.session_token_file, config.session_token_file);
         config.profile = self.profile.clone().or(config.profile);
+        if let Some(file) = &self.key_file {
+            let given = config.encryption.unwrap_or_default();
+            config.encryption =
+                Some(EncryptionConfig { key_file: Some(file.clone()), key_env: None, ..given });
+        }
         Ok(config)
     }
 
@@ -140,21 +151,43 @@ fn read(file: &Path) -> Outcome<VaultConfig> {
 
 pub(crate) async fn run(context: &Context, command: VaultCommand) -> Outcome<Exit> {
     match command {
-        VaultCommand::Init(args) if args.dry_run => check(context, &args.vault, true).await,
+        VaultCommand::Init(args) if args.dry_run => {
+            agrees(&args.vault.settings()?, args.encrypt)?;
+            check(context, &args.vault, true).await
+        }
         VaultCommand::Init(args) => init(context, &args).await,
         VaultCommand::Takeover(args) => takeover(context, &args).await,
         VaultCommand::Check(args) => check(context, &args, false).await,
     }
 }
 
+/// Refuses a vault that would not be what the settings say: it is one or the other for ever.
+fn agrees(config: &VaultConfig, encrypt: bool) -> Outcome<()> {
+    match (&config.encryption, encrypt) {
+        (None, true) => Err(Failure::usage("--encrypt, and the settings name no key; nothing was made").with_next(
+            "ringvault key create FILE, and in the settings [vault.encryption] key_file = \"FILE\" (or --key-file FILE)",
+        )),
+        (Some(_), false) => {
+            let message = "the settings name a key, and --encrypt was not given; nothing was made";
+            Err(Failure::usage(message).with_next("add --encrypt, or take [vault.encryption] out"))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn init(context: &Context, args: &InitArgs) -> Outcome<Exit> {
     let config = args.vault.settings()?;
+    agrees(&config, args.encrypt)?;
     let deployment = args.deployment.as_deref().unwrap_or(config.deployment());
     let vault = Vault::init(&config, deployment).await?;
+    if vault.record().encryption.is_some() {
+        context.out.note("without its key nothing in this vault can be read: keep a copy of it elsewhere");
+    }
     let answer = json!({"url": vault.url(), "vault": vault.record()});
     context.out.document(&answer, || {
         let (url, record) = (vault.url(), vault.record());
-        format!("vault {} at {url}, format version {}\n", record.vault_id, record.version)
+        let encrypted = if record.encryption.is_some() { ", encrypted" } else { "" };
+        format!("vault {} at {url}, format version {}{encrypted}\n", record.vault_id, record.version)
     })?;
     Ok(Exit::Ok)
 }

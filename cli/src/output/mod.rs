@@ -69,6 +69,12 @@ impl Output {
         }
     }
 
+    /// What people should know beside the answer: on stderr.
+    #[allow(clippy::unused_self)] // as everything that a command says
+    pub(crate) fn note(&self, text: &str) {
+        eprintln!("note: {text}");
+    }
+
     /// A document on one line, for streams of them.
     pub(crate) fn line<T: Serialize>(&self, value: &T) -> Outcome<()> {
         let text = serde_json::to_string(&Document::new(value)).map_err(unprintable)?;

@@ -34,12 +34,21 @@ impl StoreHealth {
             return status.clone();
         }
         let status = match timeout(PATIENCE, vault.store().head(layout::VAULT)).await {
-            Ok(Ok(_)) => ServerStatus::ok(),
+            Ok(Ok(_)) => keys(vault).await,
             Ok(Err(error)) => ServerStatus::down(error.to_string()),
             Err(_) => no_answer(),
         };
         *last = Some((Instant::now(), status.clone()));
         status
+    }
+}
+
+/// Whether the keys of an encrypted vault still open it. Those that are held go on, so it is not down.
+async fn keys(vault: &Vault) -> ServerStatus {
+    match timeout(PATIENCE, vault.refresh_keys()).await {
+        Ok(Ok(())) => ServerStatus::ok(),
+        Ok(Err(error)) => ServerStatus { state: ServerState::Degraded, detail: Some(error.to_string()) },
+        Err(_) => no_answer(),
     }
 }
 

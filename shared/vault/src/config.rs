@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::crypt::config::{EncryptionConfig, KeySourceError};
+
 /// When to send and ask for checksums beyond what a request must have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +61,9 @@ pub struct VaultConfig {
     /// PEM file with the authority that signed the endpoint's certificate, besides the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
+    /// That the vault is encrypted, and where the keys are. Must agree with the vault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<EncryptionConfig>,
 }
 
 /// A configuration that cannot be used.
@@ -88,6 +93,9 @@ pub enum ConfigError {
         /// The setting that is not.
         missing: &'static str,
     },
+    /// A key of an encrypted vault cannot be had.
+    #[error(transparent)]
+    Key(#[from] KeySourceError),
     /// A file named by the configuration cannot be read.
     #[error("{setting} {path}: {cause}", path = path.display())]
     Unreadable {
@@ -124,6 +132,7 @@ impl VaultConfig {
             profile: None,
             checksums: Checksums::default(),
             ca_file: None,
+            encryption: None,
         }
     }
 

@@ -6,6 +6,7 @@ use ringvault_core::{BackupName, ClusterName, JobId, TaskError, text};
 
 use crate::{
     config::ConfigError,
+    crypt::secret::{KeyId, NoRandomness, listed},
     layout::InvalidKey,
     manifest::{ManifestError, ManifestObjectError},
     store::{StoreError, StoreErrorKind},
@@ -59,6 +60,45 @@ pub enum VaultError {
         /// The newest known.
         known: u32,
     },
+    /// The vault is encrypted, and no key is configured.
+    #[error("the vault at {url} is encrypted and no key is configured; it opens with {}", listed(.wanted))]
+    KeyMissing {
+        /// The vault's address.
+        url: String,
+        /// The key-encryption keys that open it.
+        wanted: Vec<KeyId>,
+    },
+    /// None of the configured keys opens the vault.
+    #[error("the vault at {url} opens with key {}, and {} is given", listed(.wanted), listed(.given))]
+    WrongKey {
+        /// The vault's address.
+        url: String,
+        /// The key-encryption keys that open it.
+        wanted: Vec<KeyId>,
+        /// Those that are configured.
+        given: Vec<KeyId>,
+    },
+    /// A key is configured, or a rotation asked for, and the vault is not encrypted.
+    #[error(
+        "the vault at {url} is not encrypted, and a key is configured or asked for; nothing was read or written"
+    )]
+    NotEncrypted {
+        /// The vault's address.
+        url: String,
+    },
+    /// Another rotation came first.
+    #[error(
+        "the keys of the vault at {url} were changed by somebody else just now: generation {generation} is there; nothing was changed"
+    )]
+    KeysChanged {
+        /// The vault's address.
+        url: String,
+        /// The generation.
+        generation: u64,
+    },
+    /// The system has no randomness.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
     /// The store does not do what the vault's correctness rests on.
     #[error("the store at {url} cannot hold a vault: {why}")]
     UnfitStore {
@@ -236,6 +276,23 @@ impl VaultError {
             Self::AlreadyInitialised { .. } => ("RV-VAULT-EXISTS", "ringvault vault check --config FILE"),
             Self::UnsupportedVersion { .. } => {
                 ("RV-VAULT-VERSION", "use the version of ringvault that wrote it, or newer")
+            }
+            Self::KeyMissing { .. } => (
+                "RV-KEY-MISSING",
+                "name the key in the settings: [vault.encryption] key_file = \"FILE\" (or key_env); then ringvault key list --config FILE",
+            ),
+            Self::WrongKey { .. } => (
+                "RV-KEY-WRONG",
+                "name the key that is wanted in [vault.encryption], or the former one in other_key_files; ringvault key list --config FILE",
+            ),
+            Self::NotEncrypted { .. } => (
+                "RV-VAULT-PLAIN",
+                "take [vault.encryption] out of the settings, or make a vault of its own: ringvault vault init --encrypt --config FILE",
+            ),
+            Self::KeysChanged { .. } => ("RV-KEY-CHANGED", "ringvault key list --config FILE, then again"),
+            Self::NoRandomness(_) => {
+                return TaskError::environment("RV-RANDOM", self.to_string())
+                    .with_next("look at the machine's source of randomness");
             }
             Self::UnfitStore { .. } => {
                 ("RV-VAULT-UNFIT", "choose a store that keeps to If-None-Match and ranges")

@@ -1,10 +1,12 @@
-//! What a content is known by: the BLAKE3-256 of its plain bytes.
+//! What a content is known by: the BLAKE3-256 of its plain bytes; keyed, in an encrypted vault, so that who
+//! knows a content cannot look for it among names and messages.
 //!
 //! Everything in the vault is told apart by content, never by name, because Cassandra rewrites
 //! `Statistics.db` and `Summary.db` under the name they had.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
+use secrecy::{ExposeSecret as _, SecretBox};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// BLAKE3-256 of a plain content. Reads and writes as 64 lower-case hex digits.
@@ -67,6 +69,49 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// What the contents of a vault are hashed with: nothing, or the key of an encrypted one. Clones share it.
+#[derive(Clone, Default)]
+pub struct HashKey(Option<Arc<SecretBox<[u8; 32]>>>);
+
+impl HashKey {
+    /// The key of these bytes.
+    pub(crate) fn of(key: &[u8; 32]) -> Self {
+        Self(Some(Arc::new(SecretBox::new(Box::new(*key)))))
+    }
+
+    /// Whether there is one: names then say nothing either.
+    pub const fn is_keyed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A hasher that has seen nothing.
+    pub fn hasher(&self) -> ContentHasher {
+        match &self.0 {
+            None => ContentHasher::new(),
+            Some(key) => ContentHasher(Box::new(blake3::Hasher::new_keyed(key.expose_secret()))),
+        }
+    }
+
+    /// The digest of bytes at hand.
+    pub fn digest(&self, content: &[u8]) -> Digest {
+        match &self.0 {
+            None => Digest::of(content),
+            Some(key) => Digest(*blake3::keyed_hash(key.expose_secret(), content).as_bytes()),
+        }
+    }
+
+    /// A part of a key that stands for `name`: the name itself, or in an encrypted vault its digest.
+    pub fn hide(&self, name: &str) -> String {
+        if self.is_keyed() { self.digest(name.as_bytes()).to_string() } else { name.to_owned() }
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_keyed() { "HashKey(keyed)" } else { "HashKey(none)" })
+    }
+}
+
 /// Takes a content piece by piece. Boxed: it is two kilobytes, in many futures.
 #[derive(Debug, Clone, Default)]
 pub struct ContentHasher(Box<blake3::Hasher>);
@@ -119,5 +164,18 @@ mod tests {
         hasher.update(b"con");
         hasher.update(b"tent");
         assert_eq!((hasher.digest(), hasher.len()), (Digest::of(b"content"), 7));
+    }
+
+    #[test]
+    fn under_a_key_contents_are_known_by_other_digests_and_names_are_hidden() {
+        let (plain, keyed) = (HashKey::default(), HashKey::of(&[7; 32]));
+        let mut hasher = keyed.hasher();
+        hasher.update(b"content");
+        assert_eq!(hasher.digest(), keyed.digest(b"content"));
+        assert_ne!(keyed.digest(b"content"), HashKey::of(&[8; 32]).digest(b"content"));
+        assert_ne!(keyed.digest(b"content"), Digest::of(b"content"));
+        assert_eq!(plain.digest(b"content"), Digest::of(b"content"));
+        assert_eq!(plain.hide("ks.t"), "ks.t");
+        assert_eq!(keyed.hide("ks.t"), keyed.digest(b"ks.t").to_string());
     }
 }

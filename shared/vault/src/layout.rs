@@ -11,6 +11,8 @@ use ringvault_core::{BackupName, ClusterName, HostId, JobId, text::excerpt};
 pub const VAULT: &str = "vault.json";
 /// The one deployment that writes here.
 pub const OWNER: &str = "owner.json";
+/// The folder of an encrypted vault's keys, ending with `/`.
+pub const KEYS: &str = "keys/";
 /// What `vault init` and `vault check` try the store with; deleted afterwards.
 pub const PROBES: &str = "probes/";
 /// Every cluster's folder lies below this.
@@ -18,6 +20,24 @@ pub const CLUSTERS: &str = "clusters/";
 
 /// Longest key accepted, in bytes: S3's own limit, less room for a prefix.
 pub const MAX_KEY_LEN: usize = 900;
+
+/// Generation `n` of an encrypted vault's keys. Padded, so that keys list in order.
+pub fn keys(n: u64) -> String {
+    format!("{KEYS}{n:08}.json")
+}
+
+/// The generation in a key, if it is one.
+pub(crate) fn keys_generation(key: &str) -> Option<u64> {
+    let digits = key.strip_prefix(KEYS)?.strip_suffix(".json")?;
+    let all_digits = digits.len() >= 8 && digits.bytes().all(|b| b.is_ascii_digit());
+    if all_digits { digits.parse().ok() } else { None }
+}
+
+/// Whether the object at `key` is sealed in an encrypted vault: all that is of a cluster. What says whose the
+/// vault is and how it is opened is not.
+pub(crate) fn is_sealed(key: &str) -> bool {
+    key.starts_with(CLUSTERS)
+}
 
 /// A cluster's folder, ending with `/`.
 pub fn cluster_folder(cluster: &ClusterName) -> String {

@@ -2,6 +2,7 @@
 //! the system.
 //!
 //! - [`store`]: the few operations a vault needs of a store; [`config`]: where one is.
+//! - [`crypt`]: how what lies in an encrypted vault is sealed, and its keys.
 //! - [`layout`]: where everything lies, format version 1.
 //! - [`identity`]: that there is a vault, whose it is, which ring a cluster in it is.
 //! - [`backup`]: a backup from its start to its seal, and what it may reuse; [`upload`] brings a
@@ -18,6 +19,7 @@ pub mod backup;
 mod bad;
 pub mod catalog;
 pub mod config;
+pub mod crypt;
 pub mod disk;
 pub mod download;
 pub mod error;
@@ -40,6 +42,7 @@ pub mod verify;
 
 pub use bad::BadRecord;
 pub use config::{Checksums, DEFAULT_DEPLOYMENT, VaultConfig};
+pub use crypt::EncryptionConfig;
 pub use error::{VaultError, VaultResult};
 pub use holds::{HoldRecord, HoldReleased};
 pub use identity::Vault;

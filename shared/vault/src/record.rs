@@ -23,8 +23,17 @@ struct VersionField {
 
 /// Reads a record; `None` where there is none.
 pub(crate) async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> VaultResult<Option<T>> {
+    read_as(store, key, &[FORMAT_VERSION]).await
+}
+
+/// Reads a record that may be of any of these versions.
+pub(crate) async fn read_as<T: DeserializeOwned>(
+    store: &Store,
+    key: &str,
+    versions: &[u32],
+) -> VaultResult<Option<T>> {
     match store.get(key, MAX_RECORD).await {
-        Ok(body) => parse(key, &body).map(Some),
+        Ok(body) => parse_as(key, &body, versions).map(Some),
         Err(error) if error.is_not_found() => Ok(None),
         // The store says that it is not what was stored: this record's damage, nobody else's.
         Err(error) if error.is_damage() => Err(VaultError::malformed(key, error)),
@@ -34,13 +43,14 @@ pub(crate) async fn read<T: DeserializeOwned>(store: &Store, key: &str) -> Vault
 
 /// Understands a record's bytes. `key` names it in errors.
 pub fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> VaultResult<T> {
+    parse_as(key, body, &[FORMAT_VERSION])
+}
+
+fn parse_as<T: DeserializeOwned>(key: &str, body: &[u8], versions: &[u32]) -> VaultResult<T> {
     let VersionField { version } = serde_json::from_slice(body).map_err(|e| VaultError::malformed(key, e))?;
-    if version != FORMAT_VERSION {
-        return Err(VaultError::UnsupportedVersion {
-            key: key.to_owned(),
-            found: version,
-            known: FORMAT_VERSION,
-        });
+    if !versions.contains(&version) {
+        let known = versions.iter().copied().max().unwrap_or_default();
+        return Err(VaultError::UnsupportedVersion { key: key.to_owned(), found: version, known });
     }
     serde_json::from_slice(body).map_err(|e| VaultError::malformed(key, e))
 }

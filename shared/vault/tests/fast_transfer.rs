@@ -429,7 +429,7 @@ async fn what_an_attempt_left_open_is_dropped_by_the_next() {
     let lab = Lab::on_folder().await;
     let mut node = Node::with_data();
     let key = format!("clusters/{}/backups/b1/data/left", lab.cluster);
-    let left = lab.store.begin_multipart(&key, MIN_PART).await.unwrap();
+    let left = lab.store.begin_multipart(&key, MIN_PART, MIN_PART + 3).await.unwrap();
     left.part(1, bytes::Bytes::from(content("part", 5 << 20))).await.unwrap();
     let header = lab.header(&node, "b1", 1);
     let journal = UploadJournal::open(&lab.journal_path("b1"), &lab.cluster, &header.backup).unwrap();

@@ -77,9 +77,9 @@ async fn refusals_are_told_apart() {
 async fn uploads_that_were_never_ended_can_be_dropped() {
     let (config, _files) = s3::config().await;
     let store = Store::open(&config).await.unwrap();
-    let upload = store.begin_multipart("dead/large", MIN_PART).await.unwrap();
+    let upload = store.begin_multipart("dead/large", MIN_PART, MIN_PART + 3).await.unwrap();
     upload.part(1, Bytes::from(support::content("part", 5 << 20))).await.unwrap();
-    drop(store.begin_multipart("alive/large", MIN_PART).await.unwrap());
+    drop(store.begin_multipart("alive/large", MIN_PART, MIN_PART + 3).await.unwrap());
     assert_eq!(store.abort_uploads("dead/").await.unwrap(), 1);
     assert!(upload.finish(1).await.is_err());
     assert_eq!(store.abort_uploads("alive/").await.unwrap(), 1);

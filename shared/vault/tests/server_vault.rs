@@ -62,7 +62,7 @@ async fn a_purge_beside_a_running_backup_leaves_it_whole() {
     // A backup that dies with an upload under way.
     world.begin("dead").await;
     let key = format!("clusters/{}/backups/dead/data/large", world.cluster);
-    let upload = world.lab.store.begin_multipart(&key, MIN_PART).await.unwrap();
+    let upload = world.lab.store.begin_multipart(&key, MIN_PART, MIN_PART + 3).await.unwrap();
     upload.part(1, Bytes::from(content("part", 5 << 20))).await.unwrap();
     let marked = world.purge("p1", &["b1"], &["dead"]).await;
     assert_eq!((marked.objects, marked.aborted), (1, vec![name("dead")]));

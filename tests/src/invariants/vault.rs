@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, path::Path};
 use anyhow::{Context as _, Result};
 use ringvault_core::ClusterName;
 use ringvault_vault::{
-    Vault, VaultConfig,
+    EncryptionConfig, Vault, VaultConfig,
     backup::{BackupEntry, SealPlace},
     manifest::ManifestFile,
 };
@@ -29,7 +29,9 @@ pub(super) async fn violations(lab: &Lab, conn: &mut PgConnection) -> Result<Vec
     }
     let url = Url::from_directory_path(store.root()).ok().context("the vault's folder")?;
     let scratch = tempfile::tempdir()?;
-    let vault = Vault::open(&VaultConfig::at(url)).await?.with_scratch(scratch.path());
+    let mut config = VaultConfig::at(url);
+    config.encryption = lab.status().await?.services.store.encryption_key_file.map(EncryptionConfig::of_file);
+    let vault = Vault::open(&config).await?.with_scratch(scratch.path());
     let mut found = Vec::new();
     for cluster in vault.clusters().await? {
         for backup in vault.backups(&cluster).await? {
@@ -65,7 +67,7 @@ async fn missing(
         while let Some(entry) = reader.next_entry()? {
             for component in entry.components() {
                 let place = &component.place;
-                let size = place.object_size(component.size);
+                let size = vault.store().stored_size(&place.key, place.object_size(component.size));
                 if root.join(&place.key).metadata().map_or(0, |file| file.len()) < size {
                     gone.insert(place.key.clone());
                 }

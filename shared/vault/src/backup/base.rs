@@ -59,6 +59,8 @@ impl Vault {
         backup: &BackupName,
         host: HostId,
     ) -> VaultResult<ReuseBase> {
+        // What this backup brings goes under the data key of now.
+        self.refresh_keys().await?;
         let start = self.start_record(cluster, backup).await?;
         if start.mode == BackupMode::Full {
             return Ok(ReuseBase::default());

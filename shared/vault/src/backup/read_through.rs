@@ -10,6 +10,7 @@ use crate::{
     hash::Digest,
     layout,
     manifest::{Component, Entry, Figures, Header, ManifestFile},
+    store::Store,
 };
 
 /// The tables that a manifest names, with or without SSTables.
@@ -26,19 +27,21 @@ impl NamedTables {
 /// bytes an object: a digest of key and size.
 #[derive(Debug)]
 pub(super) struct OwnObjects {
+    store: Store,
     folder: String,
     named: HashSet<[u8; 16]>,
 }
 
 impl OwnObjects {
-    pub(super) fn of(cluster: &ClusterName, backup: &BackupName) -> Self {
-        Self { folder: layout::data_folder(cluster, backup), named: HashSet::new() }
+    pub(super) fn of(store: &Store, cluster: &ClusterName, backup: &BackupName) -> Self {
+        Self { store: store.clone(), folder: layout::data_folder(cluster, backup), named: HashSet::new() }
     }
 
     fn name(&mut self, component: &Component) {
         let place = &component.place;
         if place.key.starts_with(&self.folder) {
-            self.named.insert(mark(&place.key, place.object_size(component.size)));
+            let size = self.store.stored_size(&place.key, place.object_size(component.size));
+            self.named.insert(mark(&place.key, size));
         }
     }
 

@@ -24,7 +24,7 @@ const MAX_SCHEMA: usize = 256 << 20;
 pub struct SchemaRef {
     /// The object.
     pub key: String,
-    /// BLAKE3 of the plain text; the manifests name the schema by it.
+    /// BLAKE3 of the plain text, keyed in an encrypted vault; the manifests name the schema by it.
     pub blake3: Digest,
 }
 
@@ -144,7 +144,7 @@ impl Vault {
         backup: &BackupName,
         text: &[u8],
     ) -> VaultResult<SchemaRef> {
-        let blake3 = Digest::of(text);
+        let blake3 = self.store().hash_key().digest(text);
         let key = layout::schema(cluster, backup, &blake3.to_string());
         let body = zstd::encode_all(text, 3).map_err(|e| VaultError::malformed(&key, e))?;
         around!("vault.schema").run(self.store().put(&key, Bytes::from(body))).await?;
@@ -158,7 +158,7 @@ impl Vault {
             .map_err(|cause| VaultError::ForbiddenKey { inside: "the seal".to_owned(), cause })?;
         let body = self.store().get(key, MAX_SCHEMA as u64).await?;
         let text = decompress_schema(&body).map_err(|e| VaultError::malformed(key, e))?;
-        if Digest::of(&text) == *blake3 {
+        if self.store().hash_key().digest(&text) == *blake3 {
             Ok(text)
         } else {
             Err(VaultError::malformed(key, "its content is not what the seal names"))

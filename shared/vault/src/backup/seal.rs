@@ -147,7 +147,7 @@ impl Vault {
         let mut headers = Vec::with_capacity(manifests.len());
         let mut nodes = Vec::with_capacity(manifests.len());
         let mut tables = Vec::with_capacity(manifests.len());
-        let mut own = OwnObjects::of(cluster, backup);
+        let mut own = OwnObjects::of(self.store(), cluster, backup);
         for manifest in manifests.iter() {
             let read: ReadThrough;
             (read, own) = read_through(manifest, task, own).await?;

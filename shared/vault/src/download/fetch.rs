@@ -21,8 +21,9 @@ pub(super) async fn keep_staged(
     context: &TransferContext,
     batch: Vec<WantedFile>,
 ) -> Result<(Downloaded, Vec<WantedFile>), DownloadError> {
+    let hash_key = context.store.hash_key();
     let (kept, missing): (Vec<_>, Vec<_>) = spawn_blocking(move || {
-        batch.into_iter().partition(|file| file.place.pack.is_some() && is_staged(file))
+        batch.into_iter().partition(|file| file.place.pack.is_some() && is_staged(file, &hash_key))
     })
     .await?;
     let mut sum = Downloaded::default();
@@ -48,8 +49,8 @@ pub(super) async fn run(
     if let [file] = files.as_slice()
         && file.place.pack.is_none()
     {
-        let (size, file) = (file.size, file.clone());
-        if spawn_blocking(move || is_staged(&file)).await? {
+        let (size, file, hash_key) = (file.size, file.clone(), context.store.hash_key());
+        if spawn_blocking(move || is_staged(&file, &hash_key)).await? {
             return Ok(keep(context, size));
         }
     }
@@ -96,7 +97,7 @@ impl<'a> Request<'a> {
     /// Stages the next file of the body; returns its size.
     async fn stage(&mut self, wanted: WantedFile) -> Result<u64, DownloadError> {
         let mut skip = wanted.place.offset().saturating_sub(self.position);
-        let mut staged = StagedFile::new(wanted);
+        let mut staged = StagedFile::new(wanted, &self.context.store.hash_key());
         while skip > 0 && self.fill(staged.wanted()).await? {
             skip -= self.take(skip).len() as u64;
         }

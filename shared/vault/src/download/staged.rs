@@ -14,22 +14,22 @@ use tokio::task::spawn_blocking;
 use super::{DownloadError, WantedFile};
 use crate::{
     disk::{self, DiskFull},
-    hash::{ContentHasher, Digest},
+    hash::{ContentHasher, Digest, HashKey},
 };
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
 
 /// Whether the file is staged already, with the right content. Blocks on the disk.
-pub(super) fn is_staged(file: &WantedFile) -> bool {
+pub(super) fn is_staged(file: &WantedFile, key: &HashKey) -> bool {
     let path = file.to.as_path();
     let same_size = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == file.size);
-    same_size && hash_of(path).is_ok_and(|found| found == file.blake3)
+    same_size && hash_of(path, key).is_ok_and(|found| found == file.blake3)
 }
 
-fn hash_of(path: &Path) -> std::io::Result<Digest> {
+fn hash_of(path: &Path, key: &HashKey) -> std::io::Result<Digest> {
     let mut file = open(OpenOptions::new().read(true), path)?;
-    let mut hasher = ContentHasher::new();
+    let mut hasher = key.hasher();
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer)? {
@@ -61,14 +61,14 @@ struct Written {
 
 impl StagedFile {
     /// Begins a file; nothing is on disk yet.
-    pub(super) fn new(wanted: WantedFile) -> Self {
+    pub(super) fn new(wanted: WantedFile, key: &HashKey) -> Self {
         let path = wanted.to.as_path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // Of fixed length, as the name itself may be as long as names can be; and the same at the next
         // attempt, which so leaves no heap of unfinished files.
         let short = Digest::of(name.as_bytes()).to_string();
         let temporary = path.with_file_name(format!(".{}.part", &short[..32]));
-        let written = Written { temporary, file: None, hasher: ContentHasher::new() };
+        let written = Written { temporary, file: None, hasher: key.hasher() };
         Self { wanted, buffer: Vec::new(), taken: 0, written }
     }
 

@@ -2,6 +2,7 @@
 
 mod binding;
 mod probe;
+mod unlock;
 
 use std::{path::Path, sync::Arc};
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     config::VaultConfig,
+    crypt::{Scheme, record::ENCRYPTED_VERSION},
     error::{VaultError, VaultResult},
     layout,
     record::{self, FORMAT_VERSION},
@@ -32,9 +34,30 @@ pub struct VaultRecord {
     pub created_at: DateTime<Utc>,
     /// The deployment that made it.
     pub created_by: String,
-    /// Keys that objects are encrypted with; none so far.
+    /// In an encrypted vault, the keys that were made with it; `keys/` has those that came later.
     #[serde(default)]
     pub key_ids: Vec<String>,
+    /// That it is encrypted, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Scheme>,
+}
+
+impl VaultRecord {
+    /// Reads what `vault.json` says; `None` where there is none. Version 2 is that of encrypted vaults, so that
+    /// no release that knows of no encryption takes one for a plain vault.
+    async fn read(store: &Store) -> VaultResult<Option<Self>> {
+        let known = [FORMAT_VERSION, ENCRYPTED_VERSION];
+        let Some(found) = record::read_as::<Self>(store, layout::VAULT, &known).await? else {
+            return Ok(None);
+        };
+        let bad = |why: &str| Err(VaultError::malformed(layout::VAULT, why));
+        match (&found.encryption, found.version) {
+            (None, FORMAT_VERSION) => Ok(Some(found)),
+            (Some(scheme), ENCRYPTED_VERSION) if *scheme == Scheme::current() => Ok(Some(found)),
+            (Some(_), ENCRYPTED_VERSION) => bad("it is encrypted in a way that this release does not know"),
+            _ => bad("its version does not go with what it says of encryption"),
+        }
+    }
 }
 
 /// `owner.json`: the one deployment that writes here.
@@ -62,24 +85,29 @@ impl Vault {
     /// Makes a vault where none is, owned by `deployment`.
     ///
     /// Refuses a store that does not do what the vault rests on, having tried it. Two at the same
-    /// time: one makes it, the other is told that it exists.
+    /// time: one makes it, the other is told that it exists. It is encrypted if `config` says so.
     pub async fn init(config: &VaultConfig, deployment: &str) -> VaultResult<Self> {
+        let keks = unlock::configured(config)?;
         let store = Store::open(config).await?;
         store.prepare().await?;
-        let record = VaultRecord {
-            version: FORMAT_VERSION,
-            vault_id: Uuid::new_v4(),
-            created_at: Utc::now(),
-            created_by: deployment.to_owned(),
-            key_ids: Vec::new(),
-        };
-        let mut there = record::read::<VaultRecord>(&store, layout::VAULT).await?;
+        let mut there = VaultRecord::read(&store).await?;
         if there.is_none() {
             if let Some(failed) = probe::run(&store).await.into_iter().find(|p| !p.ok) {
                 return Err(probe::refusal(config, failed));
             }
+            let mut record = VaultRecord {
+                version: FORMAT_VERSION,
+                vault_id: Uuid::new_v4(),
+                created_at: Utc::now(),
+                created_by: deployment.to_owned(),
+                key_ids: Vec::new(),
+                encryption: None,
+            };
+            if let Some(keks) = &keks {
+                unlock::make_keys(&store, config, keks, &mut record).await?;
+            }
             around!("vault.init").run(record::create(&store, layout::VAULT, &record)).await?;
-            there = record::read(&store, layout::VAULT).await?;
+            there = VaultRecord::read(&store).await?;
         }
         let record = there.ok_or_else(|| not_initialised(config))?;
         let owner =
@@ -87,6 +115,7 @@ impl Vault {
         // An init of the same deployment that was cut short is brought to its end.
         let ours = record.created_by == deployment;
         if ours && around!("vault.owner").run(record::create(&store, layout::OWNER, &owner)).await? {
+            let store = unlock::unlock(store, config, &record).await?;
             return Ok(Self::new(store, config, deployment, record));
         }
         Err(VaultError::AlreadyInitialised {
@@ -96,10 +125,15 @@ impl Vault {
     }
 
     /// Opens the vault that is there, to read. Whoever writes asks [`Self::check_owner`] too.
+    ///
+    /// # Errors
+    /// Refuses a configuration that says encryption for a plain vault, and the reverse, and keys that do not open
+    /// it: no vault becomes half encrypted.
     pub async fn open(config: &VaultConfig) -> VaultResult<Self> {
         let store = Store::open(config).await?;
-        let record = record::read(&store, layout::VAULT).await?;
+        let record = VaultRecord::read(&store).await?;
         let record = record.ok_or_else(|| not_initialised(config))?;
+        let store = unlock::unlock(store, config, &record).await?;
         Ok(Self::new(store, config, config.deployment(), record))
     }
 
@@ -108,6 +142,7 @@ impl Vault {
     pub async fn check(config: &VaultConfig) -> VaultResult<Vec<Probe>> {
         let store = Store::open(config).await?;
         let mut probes = vec![probe::identity(&store).await];
+        probes.extend(probe::encryption(&store, config).await);
         probes.extend(probe::run(&store).await);
         Ok(probes)
     }
@@ -145,6 +180,17 @@ impl Vault {
         &self.record
     }
 
+    /// Reads the keys of an encrypted vault again: that they can still be opened, and which are new.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongKey`] when the vault was given another key-encryption key meanwhile.
+    pub async fn refresh_keys(&self) -> VaultResult<()> {
+        match self.store.keyring() {
+            Some(keys) => keys.refresh().await,
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
     }
@@ -157,6 +203,7 @@ impl Vault {
     /// Refuses a deployment that is not the owner. Asked before whatever decides about other people's
     /// objects: a start, a seal, a purge.
     pub async fn check_owner(&self) -> VaultResult<()> {
+        self.refresh_keys().await?;
         let owner = self.owner().await?.map(|owner| owner.deployment).unwrap_or_default();
         if owner == *self.deployment {
             return Ok(());

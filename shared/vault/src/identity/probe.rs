@@ -5,18 +5,19 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::VaultRecord;
+use super::{VaultRecord, unlock};
 use crate::{
     config::VaultConfig,
     error::VaultError,
-    layout, record,
+    layout,
     store::{PutIfAbsent, Store, StoreError, StoreResult},
 };
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// What: `write`, `write once`, `read`, `read range`, `list`, `delete`, `identity`.
+    /// What: `write`, `write once`, `read`, `read range`, `list`, `delete`, `identity`, and where keys are
+    /// configured or wanted `encryption`.
     pub name: String,
     /// Whether it went as a vault needs it.
     pub ok: bool,
@@ -100,14 +101,34 @@ async fn deleted(store: &Store, key: &str) -> StoreResult<Result<&'static str, S
 
 /// Whether there is a vault that can be read here.
 pub(super) async fn identity(store: &Store) -> Probe {
-    match record::read::<VaultRecord>(store, layout::VAULT).await {
+    match VaultRecord::read(store).await {
         Ok(Some(found)) => {
-            let detail = format!("vault {}, format version {}", found.vault_id, found.version);
+            let encrypted = if found.encryption.is_some() { ", encrypted" } else { "" };
+            let detail = format!("vault {}, format version {}{encrypted}", found.vault_id, found.version);
             Probe { name: "identity".into(), ok: true, detail, cause: None }
         }
         Ok(None) => Probe::new("identity", Ok(Err("there is no vault here yet".to_owned()))),
         Err(VaultError::Store(error)) => Probe::new("identity", Err(error)),
         Err(error) => Probe::new("identity", Ok(Err(error.to_string()))),
+    }
+}
+
+/// Whether the configured keys open the vault; nothing to say of a plain one without any.
+pub(super) async fn encryption(store: &Store, config: &VaultConfig) -> Option<Probe> {
+    let found = VaultRecord::read(store).await.ok()?;
+    let probe = |seen: StoreResult<Result<&str, String>>| Some(Probe::new("encryption", seen));
+    let Some(found) = found else {
+        // Before an init: only whether the keys can be had.
+        let keys = unlock::configured(config).transpose()?;
+        return probe(Ok(keys.map(|_| "the key can be read").map_err(|error| error.to_string())));
+    };
+    if found.encryption.is_none() && config.encryption.is_none() {
+        return None;
+    }
+    match unlock::unlock(store.clone(), config, &found).await {
+        Ok(_) => probe(Ok(Ok("the configured key opens the vault"))),
+        Err(VaultError::Store(error)) => probe(Err(error)),
+        Err(error) => probe(Ok(Err(error.to_string()))),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum StoreErrorKind {
     Integrity,
     /// What was sent did not arrive as it was: the store found a wrong checksum.
     Garbled,
+    /// The keys at hand do not open the object.
+    NoKey,
     /// The store does not know this request.
     Unsupported,
     /// The request makes no sense, and was not sent.
@@ -66,6 +68,7 @@ impl StoreErrorKind {
             Self::Device => ("RV-STORE-IO", Environment),
             Self::Integrity => ("RV-STORE-INTEGRITY", Permanent),
             Self::Garbled => ("RV-STORE-GARBLED", Transient),
+            Self::NoKey => ("RV-KEY", Permanent),
             Self::Unsupported => ("RV-STORE-501", Permanent),
             Self::Invalid => ("RV-STORE-REQUEST", Permanent),
             // Counted, so it does not go on for ever.
@@ -90,6 +93,7 @@ impl StoreErrorKind {
             Self::Device => {
                 "look at the disk that the vault's folder lies on, and at the limit of open files"
             }
+            Self::NoKey => "ringvault key list --config FILE says which keys are wanted and which are given",
             Self::Unsupported => "choose a store that knows this request",
             Self::NotFound | Self::Integrity => "ringvault verify run on the backup concerned",
             _ => "ringvault vault check --config FILE",
@@ -113,6 +117,7 @@ impl StoreErrorKind {
             Self::Device => "the disk failed",
             Self::Integrity => "not what was stored",
             Self::Garbled => "damaged on its way to the store",
+            Self::NoKey => "no key opens it",
             Self::Unsupported => "the store does not know this request",
             Self::Invalid => "not a request that can be made",
             Self::Other => "failed",

@@ -22,9 +22,10 @@ impl Store {
             self.put(key, body.into()).await?;
             return Ok(());
         }
-        let part = PART.max(size.div_ceil(u64::from(MAX_PARTS)));
-        let upload = self.begin_multipart(key, part).await?;
-        match send_parts(&upload, key, &mut file, part).await {
+        let stored = self.stored_size(key, size);
+        let part = PART.max(stored.div_ceil(u64::from(MAX_PARTS)).next_multiple_of(1 << 20));
+        let upload = self.begin_multipart(key, part, size).await?;
+        match send_parts(&upload, key, &mut file).await {
             Ok(()) => upload.finish(size).await,
             Err(error) => {
                 if let Err(left) = upload.abort().await {
@@ -36,11 +37,11 @@ impl Store {
     }
 }
 
-async fn send_parts(upload: &Multipart, key: &str, file: &mut tokio::fs::File, part: u64) -> StoreResult<()> {
+async fn send_parts(upload: &Multipart, key: &str, file: &mut tokio::fs::File) -> StoreResult<()> {
     let mut number = 1;
     loop {
         let mut body = Vec::new();
-        let read = file.take(part).read_to_end(&mut body).await;
+        let read = file.take(upload.part_len(number)).read_to_end(&mut body).await;
         if read.map_err(|e| StoreError::from_io("ReadFile", key, &e))? == 0 {
             return Ok(());
         }

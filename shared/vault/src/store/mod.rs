@@ -4,20 +4,27 @@
 //! listing. What the vault's correctness rests on: [`Store::put_if_absent`] is atomic, a put is
 //! either whole or not there, and a list that begins after a put has ended shows it (S3 promises
 //! this since 2020, a local file system always did).
+//!
+//! In an encrypted vault what is put is sealed here and what is got is opened here, so nobody above can forget
+//! it. Contents, ranges and the parts of an upload are plain everywhere; sizes that the store tells (a list, a
+//! head) are those of sealed objects, and [`Store::stored_size`] says which size a content has there.
 
 mod error;
 mod file;
 mod folder;
 mod s3;
+mod sealed;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use std::sync::Arc;
 
 pub use error::{StoreError, StoreErrorKind};
 
 use crate::{
     config::{Place, VaultConfig},
+    crypt::keyring::Keyring,
     error::VaultError,
     layout::check_key,
 };
@@ -50,7 +57,7 @@ pub struct PutInfo {
 pub struct ObjectInfo {
     /// The key, from the vault's root on.
     pub key: String,
-    /// Bytes.
+    /// Bytes, as they are stored.
     pub size: u64,
     /// When it was last written, by the store's clock.
     pub modified: Option<DateTime<Utc>>,
@@ -77,9 +84,9 @@ pub struct DeleteFailure {
     pub error: StoreError,
 }
 
-/// A store. Cheap to clone.
+/// A store, and for an encrypted vault the keys. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store(Kind);
+pub struct Store(Kind, Option<Arc<Keyring>>);
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -90,7 +97,7 @@ enum Kind {
 /// A multipart upload under way. Dropped without `finish` or `abort`, its parts stay in an S3 store until
 /// [`Store::abort_upload`].
 #[derive(Debug)]
-pub struct Multipart(Upload);
+pub struct Multipart(Upload, sealed::Parts);
 
 #[derive(Debug)]
 enum Upload {
@@ -112,10 +119,11 @@ macro_rules! each {
 impl Store {
     /// Opens the store that `config` describes. Makes no request, but reads credential files.
     pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
-        Ok(Self(match config.place()? {
+        let kind = match config.place()? {
             Place::S3 { bucket, prefix } => Kind::S3(s3::S3Store::open(config, bucket, prefix).await?),
             Place::Folder(root) => Kind::Folder(folder::FolderStore::new(root)),
-        }))
+        };
+        Ok(Self(kind, None))
     }
 
     /// Makes the folder of a folder store; a bucket is its owner's to create. For `vault init`.
@@ -129,12 +137,14 @@ impl Store {
     /// Writes an object, over what was there.
     pub async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
         check(key, "PutObject")?;
+        let body = self.seal(key, body).await?;
         each!(&self.0, Kind, store => Box::pin(store.put(key, body)).await)
     }
 
     /// Writes an object where nothing is: of any number of writers exactly one creates it.
     pub async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
         check(key, "PutObject")?;
+        let body = self.seal(key, body).await?;
         each!(&self.0, Kind, store => Box::pin(store.put_if_absent(key, body)).await)
     }
 
@@ -175,6 +185,14 @@ impl Store {
         range: Option<std::ops::Range<u64>>,
     ) -> StoreResult<ByteStream> {
         check(key, "GetObject")?;
+        match self.sealing(key) {
+            Some(keys) => self.get_sealed(keys, key, range).await,
+            None => self.get_stored(key, range).await,
+        }
+    }
+
+    /// Reads an object as it is stored.
+    async fn get_stored(&self, key: &str, range: Option<std::ops::Range<u64>>) -> StoreResult<ByteStream> {
         each!(&self.0, Kind, store => Box::pin(store.get_stream(key, range)).await)
     }
 
@@ -216,25 +234,29 @@ impl Store {
         }
     }
 
-    /// Copies an object within the store, over what was at `to`.
+    /// Copies an object within the store, over what was at `to`. Sealed data opens there too; a sealed record
+    /// does not.
     pub async fn copy(&self, from: &str, to: &str) -> StoreResult<()> {
         check(from, "CopyObject")?;
         check(to, "CopyObject")?;
         each!(&self.0, Kind, store => Box::pin(store.copy(from, to)).await)
     }
 
-    /// Begins an object of many parts, each but the last of exactly `part_size` bytes (at least
-    /// [`MIN_PART`]; at most [`MAX_PARTS`] of them). Nothing is to be seen until it is completed.
-    pub async fn begin_multipart(&self, key: &str, part_size: u64) -> StoreResult<Multipart> {
+    /// Begins an object of `size` bytes in many parts, each but the last of exactly as many bytes as
+    /// [`Multipart::part_len`] says: about `part_size` (at least [`MIN_PART`]; at most [`MAX_PARTS`] of them, of
+    /// the object's [stored size](Self::stored_size)). Nothing is to be seen until it is completed.
+    pub async fn begin_multipart(&self, key: &str, part_size: u64, size: u64) -> StoreResult<Multipart> {
         check(key, "CreateMultipartUpload")?;
         if part_size < MIN_PART {
             let detail = format!("parts of {part_size} bytes are too small, {MIN_PART} is the least");
             return Err(StoreError::new(StoreErrorKind::Invalid, "CreateMultipartUpload", key, detail));
         }
-        Ok(Multipart(match &self.0 {
+        let parts = sealed::Parts::of(self.sealing(key), key, part_size, size)?;
+        let upload = match &self.0 {
             Kind::S3(store) => Upload::S3(Box::pin(store.begin_multipart(key)).await?),
-            Kind::Folder(store) => Upload::Folder(store.begin_multipart(key, part_size).await?),
-        }))
+            Kind::Folder(store) => Upload::Folder(store.begin_multipart(key, parts.stored()).await?),
+        };
+        Ok(Multipart(upload, parts))
     }
 
     /// Drops the upload of this key and [id](Multipart::id), if it is still open.
@@ -251,9 +273,15 @@ impl Store {
 }
 
 impl Multipart {
+    /// Bytes of part `number`, counted from 1; the last may have fewer.
+    pub fn part_len(&self, number: u32) -> u64 {
+        self.1.len(number)
+    }
+
     /// Sends part `number`, counted from 1. Parts may go in any order and at the same time; a part
-    /// sent again replaces the first.
+    /// sent again replaces the first. A part that is sealed is sent once.
     pub async fn part(&self, number: u32, body: Bytes) -> StoreResult<()> {
+        let body = self.1.seal(number, body).await?;
         each!(&self.0, Upload, upload => Box::pin(upload.part(number, body)).await)
     }
 
@@ -268,6 +296,7 @@ impl Multipart {
     pub async fn finish(self, size: u64) -> StoreResult<()> {
         let completed = each!(&self.0, Upload, upload => Box::pin(upload.complete()).await);
         let Err(error) = completed else { return Ok(()) };
+        let size = self.1.stored_size(size);
         let there = each!(&self.0, Upload, upload => Box::pin(upload.head()).await);
         if there.is_ok_and(|object| object.size == size) {
             tracing::info!(%error, "the object is there, only the answer was lost");

@@ -10,7 +10,7 @@ use super::{
     send::{MemoryPermit, Sender},
 };
 use crate::{
-    hash::Digest,
+    hash::{Digest, HashKey},
     journal::{Finished, JournalKey, UploadJournal},
     manifest::{Header, PackSlot, Place},
     pack::ClosedPack,
@@ -32,6 +32,7 @@ pub(super) struct Bringer {
     pub(super) header: Arc<Header>,
     reuse: ReuseBase,
     pub(super) journal: UploadJournal,
+    pub(super) hash_key: HashKey,
     turns: Semaphore,
 }
 
@@ -44,8 +45,9 @@ impl Bringer {
         journal: UploadJournal,
     ) -> Self {
         let turns = Semaphore::new(config.parallel_files);
-        let sender = Sender::new(context, config, journal.clone());
-        Self { sender, header, reuse, journal, turns }
+        let hash_key = context.store.hash_key();
+        let sender = Sender::new(context, config, journal.clone(), hash_key.clone());
+        Self { sender, header, reuse, journal, hash_key, turns }
     }
 
     /// Whether a place may be named again.
@@ -112,8 +114,8 @@ impl Bringer {
         memory: MemoryPermit,
     ) -> Result<Vec<Landed>, UploadError> {
         let context = &self.sender.context;
-        let body = pack.body.clone();
-        let key = names::pack_key(&self.header, spawn_blocking(move || Digest::of(&body)).await?);
+        let (body, hash_key) = (pack.body.clone(), self.hash_key.clone());
+        let key = names::pack_key(&self.header, spawn_blocking(move || hash_key.digest(&body)).await?);
         let size = pack.body.len() as u64;
         context.unless_stopped(self.sender.send(&key, pack.body)).await?;
         drop(memory);

@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use super::UploadError;
 use crate::{
-    hash::{ContentHasher, Digest},
+    hash::{ContentHasher, Digest, HashKey},
     journal::JournalKey,
     manifest::FileIdentity,
 };
@@ -120,8 +120,9 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Opens the file that was measured. Blocks on the disk, as all reading here does.
-    pub(super) fn open(about: Arc<LocalFile>) -> Result<Self, UploadError> {
+    /// Opens the file that was measured, to be hashed under `key`. Blocks on the disk, as all reading here
+    /// does.
+    pub(super) fn open(about: Arc<LocalFile>, key: &HashKey) -> Result<Self, UploadError> {
         let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let file = OpenOptions::new()
             .read(true)
@@ -131,7 +132,7 @@ impl OpenFile {
         about.check_unchanged(&file)?;
         // Only advice: a backup's reading should not push Cassandra's own pages out of the cache.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::NoReuse).ok();
-        Ok(Self { about, file, hasher: ContentHasher::new(), crc: crc32fast::Hasher::new() })
+        Ok(Self { about, file, hasher: key.hasher(), crc: crc32fast::Hasher::new() })
     }
 
     /// The next `max` bytes, fewer at the end, none after it.
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn pieces_are_the_file_and_so_is_the_digest() {
         let (_folder, about) = file(b"abcdefgh");
-        let mut open = OpenFile::open(about).unwrap();
+        let mut open = OpenFile::open(about, &HashKey::default()).unwrap();
         assert_eq!(&open.next(5).unwrap()[..], b"abcde");
         assert_eq!(&open.next(5).unwrap()[..], b"fgh");
         assert!(open.next(5).unwrap().is_empty());
@@ -203,13 +204,13 @@ mod tests {
     #[test]
     fn a_file_that_shrinks_grows_or_is_replaced_is_refused() {
         let (_folder, about) = file(b"abcdefgh");
-        let mut open = OpenFile::open(Arc::clone(&about)).unwrap();
+        let mut open = OpenFile::open(Arc::clone(&about), &HashKey::default()).unwrap();
         open.next(2).unwrap();
         OpenOptions::new().write(true).open(&about.path).unwrap().set_len(4).unwrap();
         assert!(matches!(open.next(6), Err(UploadError::Changed { .. })));
 
         let (_folder, about) = file(b"abcdefgh");
-        let mut open = OpenFile::open(Arc::clone(&about)).unwrap();
+        let mut open = OpenFile::open(Arc::clone(&about), &HashKey::default()).unwrap();
         OpenOptions::new().write(true).open(&about.path).unwrap().set_len(9).unwrap();
         assert!(matches!(open.next(8), Err(UploadError::Changed { .. })));
 
@@ -217,9 +218,12 @@ mod tests {
         let other = folder.path().join("other");
         std::fs::write(&other, b"12345678").unwrap();
         std::fs::rename(&other, &about.path).unwrap();
-        assert!(matches!(OpenFile::open(Arc::clone(&about)), Err(UploadError::Changed { .. })));
+        assert!(matches!(
+            OpenFile::open(Arc::clone(&about), &HashKey::default()),
+            Err(UploadError::Changed { .. })
+        ));
         std::fs::remove_file(&about.path).unwrap();
-        assert!(matches!(OpenFile::open(about), Err(UploadError::Vanished { .. })));
+        assert!(matches!(OpenFile::open(about, &HashKey::default()), Err(UploadError::Vanished { .. })));
     }
 
     #[test]
@@ -228,7 +232,7 @@ mod tests {
         let crc_file = folder.path().join("nb-1-big-Digest.crc32");
         let about = Arc::new(LocalFile { crc_file: Some(crc_file.clone()), ..(*about).clone() });
         let read = || {
-            let mut open = OpenFile::open(Arc::clone(&about))?;
+            let mut open = OpenFile::open(Arc::clone(&about), &HashKey::default())?;
             open.next(5)?;
             open.next(5)
         };

@@ -5,8 +5,15 @@
 //! The epoch keeps a late worker from writing over what its successor brought. Names of packs come from
 //! their content, so packing again after a restart writes over nothing else. No key is a folder of
 //! another: names of SSTable files hold a `-`, which no folder beside them does.
+//!
+//! In an encrypted vault a name would tell keyspaces and tables: there it is `<host id>.<epoch>/objects/<digest>`,
+//! the keyed digest of the name that it would have.
 
-use crate::{hash::Digest, layout, manifest::Header};
+use crate::{
+    hash::{Digest, HashKey},
+    layout,
+    manifest::Header,
+};
 
 use super::SourceItem;
 
@@ -14,7 +21,7 @@ use super::SourceItem;
 const MAX_NAME_LEN: usize = 600;
 
 /// The key of a file that is an object of its own.
-pub(super) fn file_key(header: &Header, item: &SourceItem, component: &str) -> String {
+pub(super) fn file_key(header: &Header, item: &SourceItem, component: &str, hash_key: &HashKey) -> String {
     let table = item.table();
     let folder = match item {
         SourceItem::Table(_) => "table/".to_owned(),
@@ -30,6 +37,9 @@ pub(super) fn file_key(header: &Header, item: &SourceItem, component: &str) -> S
         table.data_dir,
         item.file_name(component)
     );
+    if hash_key.is_keyed() {
+        return key(header, &format!("objects/{}", hash_key.hide(&path)));
+    }
     let path = if path.len() > MAX_NAME_LEN { format!("long/{}", Digest::of(path.as_bytes())) } else { path };
     key(header, &path)
 }
@@ -89,10 +99,10 @@ mod tests {
         let header = header();
         let own_file = SourceTable { table: sstable("ks", None).table().clone(), files: Vec::new() };
         let mut keys = vec![
-            file_key(&header, &sstable("ks", None), "Data.db"),
-            file_key(&header, &sstable("ks", Some("i")), "Data.db"),
-            file_key(&header, &sstable("packs", None), "Data.db"),
-            file_key(&header, &SourceItem::Table(own_file), "schema.cql"),
+            file_key(&header, &sstable("ks", None), "Data.db", &HashKey::default()),
+            file_key(&header, &sstable("ks", Some("i")), "Data.db", &HashKey::default()),
+            file_key(&header, &sstable("packs", None), "Data.db", &HashKey::default()),
+            file_key(&header, &SourceItem::Table(own_file), "schema.cql", &HashKey::default()),
             pack_key(&header, Digest::of(b"")),
         ];
         assert!(keys[1].ends_with("/0/index.i/nb-1-big-Data.db"), "{}", keys[1]);
@@ -109,10 +119,22 @@ mod tests {
     fn the_longest_names_still_make_a_key() {
         let item = sstable(&"k".repeat(222), Some(&"i".repeat(222)));
         let (one, other) = ("x".repeat(230), format!("{}y", "x".repeat(229)));
-        let keys = [&one, &other].map(|component| file_key(&header(), &item, component));
+        let keys = [&one, &other].map(|component| file_key(&header(), &item, component, &HashKey::default()));
         for key in &keys {
             layout::check_key(key).unwrap();
         }
         assert_ne!(keys[0], keys[1]);
+    }
+
+    #[test]
+    fn in_an_encrypted_vault_a_key_says_no_name() {
+        let hash_key = HashKey::of(&[1; 32]);
+        let keys = ["a", "b"]
+            .map(|index| file_key(&header(), &sstable("secret", Some(index)), "Data.db", &hash_key));
+        assert_ne!(keys[0], keys[1]);
+        for key in &keys {
+            layout::owner_of(key).unwrap();
+            assert!(!key.contains("secret") && !key.contains("Data.db"), "{key}");
+        }
     }
 }

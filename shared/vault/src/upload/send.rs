@@ -14,7 +14,12 @@ use super::{
     UploadConfig, UploadError,
     local::{LocalFile, OpenFile},
 };
-use crate::{hash::Digest, journal::UploadJournal, store::Multipart, transfer::TransferContext};
+use crate::{
+    hash::{Digest, HashKey},
+    journal::UploadJournal,
+    store::Multipart,
+    transfer::TransferContext,
+};
 
 /// Read at a time when a file is only hashed, in bytes.
 const HASH_PIECE: u64 = 1 << 20;
@@ -27,13 +32,20 @@ pub(super) struct Sender {
     pub(super) context: TransferContext,
     config: UploadConfig,
     journal: UploadJournal,
+    hash_key: HashKey,
     memory: Arc<Semaphore>,
 }
 
 impl Sender {
-    pub(super) fn new(context: TransferContext, config: UploadConfig, journal: UploadJournal) -> Self {
+    /// Digests are made under `hash_key`.
+    pub(super) fn new(
+        context: TransferContext,
+        config: UploadConfig,
+        journal: UploadJournal,
+        hash_key: HashKey,
+    ) -> Self {
         let memory = Arc::new(Semaphore::new(config.memory_permits() as usize));
-        Self { context, config, journal, memory }
+        Self { context, config, journal, hash_key, memory }
     }
 
     /// Waits for memory for a piece of `bytes` bytes.
@@ -45,7 +57,7 @@ impl Sender {
     /// Reads a small file whole.
     pub(super) async fn read_whole(&self, about: Arc<LocalFile>) -> Result<(Bytes, Digest), UploadError> {
         let size = about.size;
-        let file = spawn_blocking(move || OpenFile::open(about)).await??;
+        let file = self.open(about).await?;
         let (file, content) = self.read(file, size).await?;
         Ok((content, file.digest()))
     }
@@ -53,7 +65,7 @@ impl Sender {
     /// Reads a file to its end for its digest alone. Held by the rate limit too, which spares the disk
     /// as well as the network.
     pub(super) async fn hash(&self, about: Arc<LocalFile>) -> Result<Digest, UploadError> {
-        let mut file = spawn_blocking(move || OpenFile::open(about)).await??;
+        let mut file = self.open(about).await?;
         loop {
             let piece;
             (file, piece) = self.read(file, HASH_PIECE).await?;
@@ -79,8 +91,8 @@ impl Sender {
     /// store cannot be reached, or this future is dropped, the journal knows of them.
     pub(super) async fn send_file(&self, about: Arc<LocalFile>, key: &str) -> Result<Digest, UploadError> {
         let size = about.size;
-        let part_size = self.config.part_size_for(size);
-        let file = spawn_blocking(move || OpenFile::open(about)).await??;
+        let part_size = self.config.part_size_for(self.context.store.stored_size(key, size));
+        let file = self.open(about).await?;
         if size <= part_size {
             let whole = async {
                 let _memory = self.memory_for(size).await;
@@ -92,7 +104,7 @@ impl Sender {
             self.context.progress.advance(size);
             return Ok(digest);
         }
-        let upload = self.context.store.begin_multipart(key, part_size).await?;
+        let upload = self.context.store.begin_multipart(key, part_size, size).await?;
         let id = upload.id().to_owned();
         let sent = async {
             self.journal.begun(key, &id).await?;
@@ -128,7 +140,7 @@ impl Sender {
             let digest = &digest;
             async move {
                 let memory = self.memory_for(part_size).await;
-                let (file, piece) = self.read(file, part_size).await?;
+                let (file, piece) = self.read(file, upload.part_len(number)).await?;
                 if piece.is_empty() {
                     digest.get_or_init(|| file.digest());
                     return Ok(None);
@@ -151,6 +163,11 @@ impl Sender {
             .try_for_each(|()| std::future::ready(Ok(())))
             .await?;
         Ok(digest.into_inner().expect("the stream ends only behind the file's end"))
+    }
+
+    async fn open(&self, about: Arc<LocalFile>) -> Result<OpenFile, UploadError> {
+        let key = self.hash_key.clone();
+        spawn_blocking(move || OpenFile::open(about, &key)).await?
     }
 
     async fn read(&self, mut file: OpenFile, max: u64) -> Result<(OpenFile, Bytes), UploadError> {

@@ -1,6 +1,6 @@
 //! Every byte against its digest: each object is read once, from its first byte to its last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures::{StreamExt, TryStreamExt};
 use ringvault_core::task::FindingKind;
@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     error::{VaultError, VaultResult},
-    hash::ContentHasher,
+    hash::{ContentHasher, HashKey},
     identity::Vault,
+    manifest::Place,
     progress::TransferProgress,
 };
 
@@ -58,7 +59,7 @@ impl Vault {
         progress: &TransferProgress,
         stop: &CancellationToken,
     ) -> VaultResult<(u64, Option<Damage>)> {
-        let mut check = SlotCheck::new(&target.slots);
+        let mut check = SlotCheck::new(&target.slots, self.store().hash_key());
         let read = async {
             let mut pieces = self.store().get_stream(key, None).await?;
             while let Some(piece) = pieces.try_next().await? {
@@ -74,7 +75,8 @@ impl Vault {
                 let Some(kind) = damage::kind_of(&error) else { return Err(error.into()) };
                 // The store itself found it damaged, by a checksum of its own.
                 let kind = if kind == FindingKind::Truncated { FindingKind::Corrupt } else { kind };
-                return Ok((check.at, Some(Damage::whole(kind, error.to_string()))));
+                let slots = self.wrong_slots(key, target).await?;
+                return Ok((check.at, Some(Damage { kind, detail: error.to_string(), slots })));
             }
             Err(error) => return Err(error),
         }
@@ -90,9 +92,28 @@ impl Vault {
     }
 }
 
+impl Vault {
+    /// The contents of an encrypted pack that cannot be read, one by one: reading it in one go ends at its first
+    /// bad block, and the others are sound. `None`: all of it.
+    async fn wrong_slots(&self, key: &str, target: &Target) -> VaultResult<Option<HashSet<Slot>>> {
+        if target.slots.len() < 2 || !self.store().hash_key().is_keyed() {
+            return Ok(None);
+        }
+        let place = Place { key: key.to_owned(), pack: None };
+        let mut wrong = HashSet::new();
+        for slot in &target.slots {
+            if self.read_at(&place, slot.offset, slot).await?.is_none() {
+                wrong.insert(*slot);
+            }
+        }
+        Ok((!wrong.is_empty()).then_some(wrong))
+    }
+}
+
 /// Hashes the slots of an object while its bytes go by. Slots may meet or overlap.
 struct SlotCheck<'a> {
     slots: &'a [Slot],
+    hash_key: HashKey,
     /// The first slot that is not behind `at`.
     first: usize,
     /// Hashers of the slots from `first` on that have begun.
@@ -103,8 +124,8 @@ struct SlotCheck<'a> {
 }
 
 impl<'a> SlotCheck<'a> {
-    fn new(slots: &'a [Slot]) -> Self {
-        Self { slots, first: 0, hashers: Vec::new(), wrong: Vec::new(), at: 0 }
+    fn new(slots: &'a [Slot], hash_key: HashKey) -> Self {
+        Self { slots, hash_key, first: 0, hashers: Vec::new(), wrong: Vec::new(), at: 0 }
     }
 
     fn take(&mut self, piece: &[u8]) {
@@ -114,7 +135,7 @@ impl<'a> SlotCheck<'a> {
                 break;
             }
             while self.hashers.len() <= n - self.first {
-                self.hashers.push(ContentHasher::new());
+                self.hashers.push(self.hash_key.hasher());
             }
             let from = usize::try_from(slot.offset.max(start) - start).unwrap_or(piece.len());
             let to = usize::try_from(slot.end().min(end).saturating_sub(start)).unwrap_or(piece.len());
@@ -145,7 +166,7 @@ impl<'a> SlotCheck<'a> {
     /// The slots whose content is another, or did not come.
     fn finish(mut self) -> Vec<Slot> {
         for (n, slot) in self.slots.iter().enumerate().skip(self.first) {
-            let hasher = self.hashers.get(n - self.first).cloned().unwrap_or_default();
+            let hasher = self.hashers.get(n - self.first).cloned().unwrap_or_else(|| self.hash_key.hasher());
             if hasher.len() != slot.size || hasher.digest() != slot.blake3 {
                 self.wrong.push(*slot);
             }
@@ -187,7 +208,7 @@ mod tests {
             if let Some(at) = flip {
                 stored[at] ^= 1;
             }
-            let mut check = SlotCheck::new(&slots);
+            let mut check = SlotCheck::new(&slots, HashKey::default());
             for piece in stored.chunks(piece) {
                 check.take(piece);
             }

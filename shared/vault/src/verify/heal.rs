@@ -258,9 +258,14 @@ impl Vault {
     }
 
     /// Reads a content; `None` where it is not what it should be.
-    async fn read_at(&self, place: &Place, offset: u64, slot: &Slot) -> VaultResult<Option<Bytes>> {
+    pub(super) async fn read_at(
+        &self,
+        place: &Place,
+        offset: u64,
+        slot: &Slot,
+    ) -> VaultResult<Option<Bytes>> {
         match self.store().get_range(&place.key, offset, slot.size).await {
-            Ok(content) => Ok((Digest::of(&content) == slot.blake3).then_some(content)),
+            Ok(content) => Ok((self.store().hash_key().digest(&content) == slot.blake3).then_some(content)),
             Err(error) if super::damage::kind_of(&error).is_some() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -268,7 +273,7 @@ impl Vault {
 
     async fn is_sound(&self, key: &str, target: &Target, stop: &CancellationToken) -> VaultResult<bool> {
         match self.store().head(key).await {
-            Ok(info) if info.size == target.size => {}
+            Ok(info) if info.size == self.store().stored_size(key, target.size) => {}
             Ok(_) => return Ok(false),
             Err(error) if error.is_not_found() => return Ok(false),
             Err(error) => return Err(error.into()),

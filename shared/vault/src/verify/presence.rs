@@ -29,10 +29,11 @@ impl Vault {
         }
         let mut damaged = HashMap::new();
         for (key, target) in targets.iter() {
+            let expected = self.store().stored_size(key, target.size);
             match sizes.get(key) {
-                Some(size) if *size == target.size => {}
+                Some(size) if *size == expected => {}
                 Some(size) => {
-                    let detail = format!("the object has {size} bytes, {} are expected", target.size);
+                    let detail = format!("the object has {size} bytes, {expected} are expected");
                     damaged.insert(key.clone(), Damage::whole(FindingKind::Truncated, detail));
                 }
                 None => {

@@ -131,7 +131,7 @@ async fn deletes_are_idempotent_and_in_batches(store: &Store) {
 async fn large_objects_come_in_parts(store: &Store) {
     let size = usize::try_from(MIN_PART).unwrap();
     let body = Bytes::from(content("parts", 2 * size + 12_345));
-    let upload = store.begin_multipart("m/large", MIN_PART).await.unwrap();
+    let upload = store.begin_multipart("m/large", MIN_PART, MIN_PART + 3).await.unwrap();
     upload.part(3, body.slice(2 * size..)).await.unwrap();
     let (first, second) =
         tokio::join!(upload.part(1, body.slice(..size)), upload.part(2, body.slice(size..2 * size)));
@@ -144,12 +144,12 @@ async fn large_objects_come_in_parts(store: &Store) {
     store.copy("m/large", "m/copy").await.unwrap();
     assert_eq!(store.head("m/copy").await.unwrap().size, body.len() as u64);
 
-    let upload = store.begin_multipart("m/aborted", MIN_PART).await.unwrap();
+    let upload = store.begin_multipart("m/aborted", MIN_PART, MIN_PART + 3).await.unwrap();
     upload.part(1, body.slice(..size)).await.unwrap();
     upload.abort().await.unwrap();
     assert_eq!(kind(store.head("m/aborted")).await, StoreErrorKind::NotFound);
     // By key and id, as who comes after a crash does; once more is no error.
-    let upload = store.begin_multipart("m/left", MIN_PART).await.unwrap();
+    let upload = store.begin_multipart("m/left", MIN_PART, MIN_PART + 3).await.unwrap();
     upload.part(1, body.slice(..size)).await.unwrap();
     for _ in 0..2 {
         store.abort_upload("m/left", upload.id()).await.unwrap();
@@ -158,7 +158,7 @@ async fn large_objects_come_in_parts(store: &Store) {
     let error = upload.finish(size as u64).await.unwrap_err();
     assert_eq!(error.to_task_error().class, ErrorClass::Transient, "{error}");
     assert_eq!(kind(store.head("m/left")).await, StoreErrorKind::NotFound);
-    assert!(store.begin_multipart("m/small", MIN_PART - 1).await.is_err());
+    assert!(store.begin_multipart("m/small", MIN_PART - 1, 1).await.is_err());
     let seen: HashSet<_> = keys(store, "m/").await.into_iter().collect();
     assert_eq!(seen, HashSet::from(["m/large".to_owned(), "m/copy".to_owned()]));
     store.delete_many(&["m/large".to_owned(), "m/copy".to_owned()]).await.unwrap();

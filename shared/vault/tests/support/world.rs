@@ -2,7 +2,13 @@
 
 #![allow(dead_code, unreachable_pub)] // a module of several test binaries, each uses its part
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::TryStreamExt as _;
@@ -17,8 +23,9 @@ use ringvault_core::{
     },
 };
 use ringvault_vault::{
-    Vault, VaultConfig, VaultResult,
+    EncryptionConfig, Vault, VaultConfig, VaultResult,
     backup::{SealRecord, StartRecord},
+    crypt::SecretKey,
     hash::Digest,
     manifest::Header,
     progress::TransferProgress,
@@ -60,6 +67,14 @@ pub fn job(of: &str) -> JobId {
     JobId(Uuid::from_bytes(id))
 }
 
+/// A new key in a file of this name.
+pub fn key_file(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, SecretKey::generate().unwrap().to_text().as_bytes()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
 pub struct World {
     pub vault: Vault,
     pub lab: Lab,
@@ -80,6 +95,16 @@ impl World {
         Self::new(&config, local, nodes).await
     }
 
+    /// The same with a vault that is encrypted, and its configuration.
+    pub async fn encrypted(nodes: usize) -> (Self, VaultConfig) {
+        let local = tempfile::tempdir().unwrap();
+        let config = VaultConfig {
+            encryption: Some(EncryptionConfig::of_file(key_file(local.path(), "key"))),
+            ..VaultConfig::at(Url::from_directory_path(local.path().join("vault")).unwrap())
+        };
+        (Self::new(&config, local, nodes).await, config)
+    }
+
     pub async fn new(config: &VaultConfig, local: TempDir, nodes: usize) -> Self {
         let vault = Vault::init(config, "tests").await.unwrap().with_scratch(local.path());
         let lab = Lab::new(vault.store().clone(), local);
@@ -93,6 +118,15 @@ impl World {
             .collect();
         let (selection, schema) = (Selection::default(), schema_of(&["t"]));
         Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, begun: HashMap::new() }
+    }
+
+    /// A vault that is there, without nodes.
+    pub fn of(vault: Vault, local: TempDir) -> Self {
+        let lab = Lab::new(vault.store().clone(), local);
+        let vault = vault.with_scratch(lab.local.path());
+        let (selection, schema) = (Selection::default(), schema_of(&["t"]));
+        let (nodes, begun) = (Vec::new(), HashMap::new());
+        Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, begun }
     }
 
     pub fn topology(&self) -> Topology {

@@ -10,6 +10,7 @@ use ringvault_vault::{
         AbortRecord, CapturedSchema, PurgeIntent, SealPlace, StartRecord, decompress_schema,
         parse_index_shard,
     },
+    crypt::KeysRecord,
     identity::{ClusterRecord, OwnerRecord, VaultRecord},
     journal::count_journal,
     manifest::{ManifestError, ManifestReader},
@@ -183,6 +184,9 @@ fn try_records(input: &[u8]) {
     }
     record::<VaultRecord>(input);
     record::<OwnerRecord>(input);
+    if let Ok(keys) = serde_json::from_slice::<KeysRecord>(input) {
+        assert!(keys.wrapped_by().len() <= input.len());
+    }
     record::<ClusterRecord>(input);
     record::<StartRecord>(input);
     record::<AbortRecord>(input);

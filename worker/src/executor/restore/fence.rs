@@ -77,7 +77,7 @@ impl Executor {
             begun_at: Utc::now(),
             done_at: None,
         };
-        let key = layout::restore_truncated(&task.spec.target, task.job, &table.to_string());
+        let key = self.truncate_key(task, table);
         if around!("truncate.begin").run(self.create(&key, &record)).await? {
             return Ok(Truncate::Ours);
         }
@@ -86,6 +86,12 @@ impl Executor {
         let known = serde_json::from_slice::<TruncateRecord>(&text).ok();
         let is_done = known.is_some_and(|known| known.done_at.is_some());
         Ok(if is_done { Truncate::Done } else { Truncate::InDoubt })
+    }
+
+    /// The record's key, which in an encrypted vault does not name the table.
+    fn truncate_key(&self, task: &RestoreTask, table: &TableName) -> String {
+        let table = self.vault.store().hash_key().hide(&table.to_string());
+        layout::restore_truncated(&task.spec.target, task.job, &table)
     }
 
     /// Records that the table is empty.
@@ -103,7 +109,7 @@ impl Executor {
             begun_at: now,
             done_at: Some(now),
         };
-        let key = layout::restore_truncated(&task.spec.target, task.job, &table.to_string());
+        let key = self.truncate_key(task, table);
         let body = encode(&record)?;
         let put = around!("truncate.done").run(self.vault.store().put(&key, body)).await;
         put.map(drop).map_err(|error| error.to_task_error())

@@ -1,5 +1,5 @@
 //! `preflight`: the node has room for its share, loads its SSTables, can import them, and its ring
-//! is the one that was planned for.
+//! is the one that was planned for, and its keys open the vault as it is now.
 //!
 //! Whatever could stop the import is looked for here, while nothing is lost: nodetool is run even
 //! where the node is otherwise spoken to over Jolokia, and an empty folder is imported, so that
@@ -18,7 +18,7 @@ use ringvault_core::{
     size::format_size,
     task::{PreflightResult, RestoreTask},
 };
-use ringvault_vault::{disk, download::DownloadConfig};
+use ringvault_vault::{VaultError, disk, download::DownloadConfig};
 use tracing::warn;
 
 use super::{
@@ -38,6 +38,7 @@ impl Executor {
         make_dir(&stage)?;
         let mut blockers = Vec::new();
 
+        blockers.extend(self.key_problem().await?);
         let info = self.node.control().node_info().await?;
         blockers.extend(self.another_node("the node's control interface", &info, host_id));
         blockers.extend(self.ring_problems(&plan, &info).await?);
@@ -58,6 +59,17 @@ impl Executor {
             .with_next("mend it, then: ringvault job retry JOB"));
         }
         Ok(PreflightResult { host_id, disk_needed, disk_free, blockers })
+    }
+
+    /// That the vault was given another key since this worker was started: it would not start again.
+    async fn key_problem(&self) -> Result<Option<String>, TaskError> {
+        match self.vault.refresh_keys().await {
+            Ok(()) => Ok(None),
+            Err(error @ VaultError::WrongKey { .. }) => {
+                Ok(Some(format!("node {}: {error}", self.node.address())))
+            }
+            Err(error) => Err(error.to_task_error()),
+        }
     }
 
     fn another_node(&self, through: &str, info: &NodeInfo, host_id: HostId) -> Option<String> {
