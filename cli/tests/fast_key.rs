@@ -46,7 +46,8 @@ impl Ground {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringvault"));
-        command.args(arguments).env_clear().env("HOME", "/nonexistent").stdin(Stdio::null());
+        command.current_dir(&self.folder).args(arguments).stdin(Stdio::null());
+        command.env_clear().env("HOME", "/nonexistent");
         command.env("KEY_OF_NOBODY", "xyz").output().unwrap()
     }
 }
