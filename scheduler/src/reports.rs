@@ -17,7 +17,7 @@ use ringvault_core::{JobId, TaskError, TaskId, WorkerId, task::TaskEvent};
 use ringvault_fault::around;
 use ringvault_queue::{Delivery, Report, message::StopReason, topology};
 use ringvault_state::{
-    StateError, Transaction,
+    StateError, Tx,
     tasks::{self, TaskRow},
 };
 use tokio_util::sync::CancellationToken;
@@ -176,7 +176,7 @@ async fn handle_free(ctx: &Context, groups: &BTreeMap<JobId, Group>) -> Result<V
     Ok(taken)
 }
 
-async fn commit(tx: Transaction<'_>) -> Result<(), DriveError> {
+async fn commit(tx: Tx<'_>) -> Result<(), DriveError> {
     Ok(ringvault_state::commit(tx, around!("report.handle")).await?)
 }
 

@@ -15,7 +15,7 @@ use ringvault_core::{
 };
 use ringvault_fault::around;
 use ringvault_state::{
-    StateError, Transaction,
+    StateError, Tx,
     registry::{forgotten, workers},
     tasks::{
         TaskRow,
@@ -176,7 +176,7 @@ async fn place_some(ctx: &Context, job: JobId, wishes: &[Wish]) -> Result<usize,
     Ok(placed)
 }
 
-async fn commit(tx: Transaction<'_>) -> Result<(), DriveError> {
+async fn commit(tx: Tx<'_>) -> Result<(), DriveError> {
     Ok(ringvault_state::commit(tx, around!("dispatch.place")).await?)
 }
 

@@ -42,9 +42,6 @@ pub use error::{StateError, StateResult};
 pub use pool::{OpenError, PostgresConfig, open};
 pub use sqlx::{Connection, PgConnection, PgPool};
 
-/// A transaction on this database.
-pub type Transaction<'a> = sqlx::Transaction<'a, sqlx::Postgres>;
-
 use chrono::{DateTime, Utc};
 
 /// Now, on the database's clock.
