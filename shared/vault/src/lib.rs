@@ -38,7 +38,7 @@ pub mod upload;
 pub mod verify;
 
 pub use bad::BadRecord;
-pub use config::{Checksums, DEFAULT_DEPLOYMENT, VaultConfig};
+pub use config::{Checksums, ConfigError, DEFAULT_DEPLOYMENT, VaultConfig};
 pub use error::{VaultError, VaultResult};
 pub use identity::Vault;
 pub use record::parse as parse_record;

@@ -38,6 +38,8 @@ pub enum StoreErrorKind {
     Integrity,
     /// What was sent did not arrive as it was: the store found a wrong checksum.
     Garbled,
+    /// The store did not encrypt as it was asked to.
+    NotEncrypted,
     /// The store does not know this request.
     Unsupported,
     /// The request makes no sense, and was not sent.
@@ -66,6 +68,7 @@ impl StoreErrorKind {
             Self::Device => ("RV-STORE-IO", Environment),
             Self::Integrity => ("RV-STORE-INTEGRITY", Permanent),
             Self::Garbled => ("RV-STORE-GARBLED", Transient),
+            Self::NotEncrypted => ("RV-STORE-SSE", Permanent),
             Self::Unsupported => ("RV-STORE-501", Permanent),
             Self::Invalid => ("RV-STORE-REQUEST", Permanent),
             // Counted, so it does not go on for ever.
@@ -90,6 +93,9 @@ impl StoreErrorKind {
             Self::Device => {
                 "look at the disk that the vault's folder lies on, and at the limit of open files"
             }
+            Self::NotEncrypted => {
+                "choose a store that encrypts, or take sse out of the vault's settings if it may lie there in the clear"
+            }
             Self::Unsupported => "choose a store that knows this request",
             Self::NotFound | Self::Integrity => "ringvault verify run on the backup concerned",
             _ => "ringvault vault check --config FILE",
@@ -113,6 +119,7 @@ impl StoreErrorKind {
             Self::Device => "the disk failed",
             Self::Integrity => "not what was stored",
             Self::Garbled => "damaged on its way to the store",
+            Self::NotEncrypted => "not encrypted as asked",
             Self::Unsupported => "the store does not know this request",
             Self::Invalid => "not a request that can be made",
             Self::Other => "failed",
