@@ -1,4 +1,4 @@
-//! MinIO over TLS with an authority of the lab's own: what the first S3 server does not do. Encryption at
+//! `MinIO` over TLS with an authority of the lab's own: what the first S3 server does not do. Encryption at
 //! rest in its three kinds, each through everything that a store must do.
 
 #[path = "support/conformance.rs"]

@@ -131,7 +131,9 @@ impl Store {
     pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
         config.check()?;
         Ok(Self(match config.place()? {
-            Place::S3 { bucket, prefix } => Kind::S3(s3::S3Store::open(config, bucket, prefix).await?),
+            Place::S3 { bucket, prefix } => {
+                Kind::S3(Box::pin(s3::S3Store::open(config, bucket, prefix)).await?)
+            }
             Place::Cloud { cloud, bucket, prefix } => {
                 Kind::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix)?)
             }

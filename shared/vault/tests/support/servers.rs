@@ -142,10 +142,10 @@ async fn create_container(endpoint: &Url, key: &str) {
     assert!(status.is_success(), "{status}: {}", made.text().await.unwrap());
 }
 
-/// The key of MinIO's own key management.
+/// The key of `MinIO`'s own key management.
 pub const MINIO_KEY: &str = "ringvault-key";
 
-/// MinIO over TLS with keys to encrypt by and a bucket, and a vault's settings for a prefix in it.
+/// `MinIO` over TLS with keys to encrypt by and a bucket, and a vault's settings for a prefix in it.
 pub async fn minio() -> (Server, VaultConfig) {
     let (access, secret) = ("ringvault-access", "ringvault-secret");
     let server = start("minio", "https", |program, port, folder| {
