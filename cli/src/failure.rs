@@ -103,7 +103,7 @@ impl From<VaultError> for Failure {
                 StoreErrorKind::Unreachable | StoreErrorKind::Throttled | StoreErrorKind::Server => {
                     Exit::Unreachable
                 }
-                StoreErrorKind::Locked => Exit::Refused,
+                StoreErrorKind::Locked | StoreErrorKind::NotEncrypted => Exit::Refused,
                 _ => Exit::Failed,
             },
             _ => Exit::Failed,

@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("install", up.install, "install the Debian packages that are missing; start nothing")
     sub.add_argument("--build-only", action="store_true", help="only what building Ringvault needs")
     sub.add_argument("--chaos", action="store_true", help="also what dev/chaos needs")
+    sub = add("tool", commands.tool, "install an object store's program if it is missing, and print where it is")
+    sub.add_argument("name", choices=commands.TOOLS)
     sub = add(
         "logs",
         commands.logs,

@@ -3,13 +3,28 @@
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from . import cluster as clusters
-from . import credentials, install_python, node_conf, paths, postgres, proc, rabbitmq, ringvault, schedulers, workers
+from . import (
+    credentials,
+    install_apt,
+    install_go,
+    install_npm,
+    install_python,
+    node_conf,
+    paths,
+    postgres,
+    proc,
+    rabbitmq,
+    ringvault,
+    schedulers,
+    workers,
+)
 from . import status as views
 from .errors import LabError
 from .progress import say
@@ -19,6 +34,20 @@ from .state import State, exclusive, load
 def status(options: argparse.Namespace) -> int:
     state = load()
     print(views.dumps(state) if options.json else views.show(state))
+    return 0
+
+
+# Object stores that tests start by themselves.
+TOOLS = [*install_go.MODULES, install_npm.PROGRAM]
+
+
+def tool(options: argparse.Namespace) -> int:
+    if options.name == install_npm.PROGRAM:
+        print(install_npm.ensure())
+        return 0
+    if install_go.needs_go(options.name) and not shutil.which("go"):
+        install_apt.ensure(["golang-go"])
+    print(install_go.ensure(options.name))
     return 0
 
 

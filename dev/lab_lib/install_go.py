@@ -1,4 +1,4 @@
-"""S3 servers, built from their Go modules: versitygw by default, MinIO on request."""
+"""Object stores, built from their Go modules: versitygw by default, MinIO and Google's emulator on request."""
 
 import json
 import os
@@ -16,6 +16,7 @@ from .progress import step
 MODULES = {
     "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+    "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
 }
 # From 1.21 on, Go fetches by itself the newer toolchain that a module asks for.
 OLDEST_GO = (1, 21)

@@ -1,13 +1,14 @@
 //! `ringvault doctor`: looks at everything a backup needs, from the nearest to the farthest, and
 //! says for each thing that is wrong what to do about it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 use ringvault_core::{
     ClusterName,
     api::{Role, ServerState, ServerStatus},
 };
+use ringvault_vault::{Vault, VaultConfig};
 use serde::Serialize;
 
 use crate::{
@@ -26,6 +27,9 @@ mod cluster;
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     cluster: ClusterOption,
+    /// Also try the store of this file's [vault] from here: a scheduler's file, or a worker's
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// One thing that was looked at.
@@ -100,13 +104,34 @@ impl Report {
 pub(crate) async fn run(context: &Context, args: &DoctorArgs) -> Outcome<Exit> {
     let client = context.client()?;
     let mut report = Report::default();
+    // Before anything is asked: a file that cannot be read is a mistake in the command.
+    let vault = args.config.as_deref().map(super::vault::read).transpose()?;
     let exit = look(&client, args.cluster.cluster.as_ref(), &mut report).await;
+    if let Some(vault) = &vault {
+        store(vault, &mut report).await;
+    }
     context.out.document(&report, || report.text(&context.out))?;
     Ok(match exit {
         Some(exit) => exit,
         None if report.problems() == 0 => Exit::Ok,
         None => Exit::Problems,
     })
+}
+
+/// Tries the store from here, with the file's credentials.
+async fn store(config: &VaultConfig, report: &mut Report) {
+    let probes = match Vault::check(config).await {
+        Ok(probes) => probes,
+        Err(error) => return report.failure("store", &Failure::from(error)),
+    };
+    for probe in probes {
+        let what = format!("store: {}", probe.name);
+        match (probe.ok, probe.means) {
+            (false, _) => report.bad(what, probe.detail, "ringvault vault check --config FILE"),
+            (true, Some(means)) => report.warn(what, probe.detail, means),
+            (true, None) => report.well(what, probe.detail),
+        }
+    }
 }
 
 /// Looks at everything; an exit code when it could not get beyond the scheduler.

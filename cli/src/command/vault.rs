@@ -72,9 +72,13 @@ pub(crate) struct VaultArgs {
     )]
     config: Option<PathBuf>,
     /// Its address
-    #[arg(long, value_name = "URL", help = "s3://bucket/prefix or file:///path")]
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///path"
+    )]
     url: Option<Url>,
-    /// The S3 server, when it is not Amazon's
+    /// The server, when it is not the cloud's own
     #[arg(long, value_name = "URL")]
     endpoint: Option<Url>,
     /// The S3 region
@@ -139,7 +143,8 @@ impl VaultArgs {
     }
 }
 
-fn read(file: &Path) -> Outcome<VaultConfig> {
+/// The vault of a configuration file.
+pub(super) fn read(file: &Path) -> Outcome<VaultConfig> {
     let refuse = |cause: &dyn std::fmt::Display| {
         let cause = cause.to_string();
         Failure::usage(format!("{}: {}", file.display(), cause.trim_end()))
@@ -223,10 +228,19 @@ async fn check(context: &Context, args: &VaultArgs, new: bool) -> Outcome<Exit> 
     context.out.document(&json!({"url": config.url, "probes": probes}), || {
         let mut table = Table::new(&["PROBE", "RESULT", "SEEN"]);
         for probe in &probes {
-            let word = if is_well(probe, new) { "ok" } else { "failed" };
+            let word = match (is_well(probe, new), &probe.means) {
+                (false, _) => "failed",
+                (true, Some(_)) => "warn",
+                (true, None) => "ok",
+            };
             table.row([probe.name.as_str().into(), state_cell(word), probe.detail.as_str().into()]);
         }
         let mut text = table.render(context.out.style.stdout);
+        for probe in &probes {
+            if let Some(means) = &probe.means {
+                let _ = writeln!(text, "{}: {means}", probe.name);
+            }
+        }
         if new {
             let _ = writeln!(text, "nothing was made (--dry-run)");
         }

@@ -258,6 +258,11 @@ pub fn owner_of(key: &str) -> Result<(ClusterName, BackupName), InvalidKey> {
     Ok((cluster, backup))
 }
 
+/// Whether an object of this key holds data of a backup, and not a record of the vault.
+pub(crate) fn holds_data(key: &str) -> bool {
+    owner_of(key).is_ok()
+}
+
 /// The names directly below `folder` in a list of folders.
 pub(crate) fn last_segment(folder: &str) -> &str {
     folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default()

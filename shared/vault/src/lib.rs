@@ -41,7 +41,7 @@ pub mod upload;
 pub mod verify;
 
 pub use bad::BadRecord;
-pub use config::{Checksums, DEFAULT_DEPLOYMENT, VaultConfig};
+pub use config::{Checksums, ConfigError, DEFAULT_DEPLOYMENT, VaultConfig};
 pub use crypt::EncryptionConfig;
 pub use error::{VaultError, VaultResult};
 pub use holds::{HoldRecord, HoldReleased};

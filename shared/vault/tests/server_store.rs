@@ -4,11 +4,14 @@
 mod conformance;
 #[path = "support/s3.rs"]
 mod s3;
+#[path = "support/servers.rs"]
+mod servers;
 mod support;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use ringvault_core::ErrorClass;
-use ringvault_vault::{Checksums, Store, StoreErrorKind, Vault, VaultError, store::MIN_PART};
+use ringvault_vault::{Checksums, Store, StoreErrorKind, Vault, VaultError, config::Sse};
 use url::Url;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -73,15 +76,50 @@ async fn refusals_are_told_apart() {
     assert_eq!(kind_of(away).await, (StoreErrorKind::Unreachable, ErrorClass::Environment));
 }
 
+/// A login that the server knows, and that may do nothing in this bucket.
 #[tokio::test]
-async fn uploads_that_were_never_ended_can_be_dropped() {
-    let (config, _files) = s3::config().await;
+async fn a_missing_right_is_told_from_a_wrong_key() {
+    let (mut config, files) = s3::config().await;
+    let read = |file: &Option<std::path::PathBuf>| std::fs::read_to_string(file.as_ref().unwrap()).unwrap();
+    let (access, secret) = (read(&config.access_key_file), read(&config.secret_key_file));
+    let (user, password) = (format!("guest-{}", uuid::Uuid::new_v4()), "guest-secret");
+    let made = std::process::Command::new(servers::tool("versitygw"))
+        .args(["admin", "--access", &access, "--secret", &secret])
+        .args(["--endpoint-url", config.endpoint.as_ref().unwrap().as_str().trim_end_matches('/')])
+        .args(["create-user", "--access", &user, "--secret", password, "--role", "user"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for (name, value, file) in [
+        ("guest", user.as_str(), &mut config.access_key_file),
+        ("password", password, &mut config.secret_key_file),
+    ] {
+        let path = files.path().join(name);
+        std::fs::write(&path, value).unwrap();
+        *file = Some(path);
+    }
     let store = Store::open(&config).await.unwrap();
-    let upload = store.begin_multipart("dead/large", MIN_PART, MIN_PART + 3).await.unwrap();
-    upload.part(1, Bytes::from(support::content("part", 5 << 20))).await.unwrap();
-    drop(store.begin_multipart("alive/large", MIN_PART, MIN_PART + 3).await.unwrap());
-    assert_eq!(store.abort_uploads("dead/").await.unwrap(), 1);
-    assert!(upload.finish(1).await.is_err());
-    assert_eq!(store.abort_uploads("alive/").await.unwrap(), 1);
-    assert_eq!(store.abort_uploads("").await.unwrap(), 0);
+    for error in [
+        store.put("a", Bytes::new()).await.unwrap_err(),
+        store.put_if_absent("a", Bytes::new()).await.unwrap_err(),
+        store.get("a", 1).await.unwrap_err(),
+        store.head("a").await.unwrap_err(),
+        store.list_folders("").await.unwrap_err(),
+        store.begin_multipart("a", ringvault_vault::store::MIN_PART, ringvault_vault::store::MIN_PART + 1).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind, StoreErrorKind::AccessDenied, "{error}");
+        assert_eq!(error.to_task_error().code, "RV-STORE-403");
+    }
+}
+
+/// Real: versitygw knows nothing of encryption and says nothing of it.
+#[tokio::test]
+async fn a_server_that_ignores_encryption_holds_no_vault_that_asks_for_it() {
+    let (mut config, _files) = s3::config().await;
+    let clear = Store::open(&config).await.unwrap();
+    config.sse = Some(Sse::S3);
+    let error = Vault::init(&config, "tests").await.unwrap_err();
+    assert!(error.is_store(StoreErrorKind::NotEncrypted), "{error}");
+    let left: Vec<_> = clear.list("").map_ok(|object| object.key).try_collect().await.unwrap();
+    assert_eq!(left, [""; 0], "nothing stays in the clear");
 }

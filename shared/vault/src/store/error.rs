@@ -40,6 +40,8 @@ pub enum StoreErrorKind {
     Garbled,
     /// The keys at hand do not open the object.
     NoKey,
+    /// The store did not encrypt as it was asked to.
+    NotEncrypted,
     /// The store does not know this request.
     Unsupported,
     /// The request makes no sense, and was not sent.
@@ -69,6 +71,7 @@ impl StoreErrorKind {
             Self::Integrity => ("RV-STORE-INTEGRITY", Permanent),
             Self::Garbled => ("RV-STORE-GARBLED", Transient),
             Self::NoKey => ("RV-KEY", Permanent),
+            Self::NotEncrypted => ("RV-STORE-SSE", Permanent),
             Self::Unsupported => ("RV-STORE-501", Permanent),
             Self::Invalid => ("RV-STORE-REQUEST", Permanent),
             // Counted, so it does not go on for ever.
@@ -94,6 +97,9 @@ impl StoreErrorKind {
                 "look at the disk that the vault's folder lies on, and at the limit of open files"
             }
             Self::NoKey => "ringvault key list --config FILE says which keys are wanted and which are given",
+            Self::NotEncrypted => {
+                "choose a store that encrypts, or take sse out of the vault's settings if it may lie there in the clear"
+            }
             Self::Unsupported => "choose a store that knows this request",
             Self::NotFound | Self::Integrity => "ringvault verify run on the backup concerned",
             _ => "ringvault vault check --config FILE",
@@ -118,6 +124,7 @@ impl StoreErrorKind {
             Self::Integrity => "not what was stored",
             Self::Garbled => "damaged on its way to the store",
             Self::NoKey => "no key opens it",
+            Self::NotEncrypted => "not encrypted as asked",
             Self::Unsupported => "the store does not know this request",
             Self::Invalid => "not a request that can be made",
             Self::Other => "failed",

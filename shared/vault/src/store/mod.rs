@@ -1,4 +1,5 @@
-//! The object store under a vault: an S3 bucket or a plain folder, by the same few operations.
+//! The object store under a vault: a bucket of S3's, Google's or Azure's kind, or a plain folder, by the
+//! same few operations.
 //!
 //! Keys are relative to the vault's root; bucket and prefix are added here and taken off again when
 //! listing. What the vault's correctness rests on: [`Store::put_if_absent`] is atomic, a put is
@@ -9,6 +10,7 @@
 //! it. Contents, ranges and the parts of an upload are plain everywhere; sizes that the store tells (a list, a
 //! head) are those of sealed objects, and [`Store::stored_size`] says which size a content has there.
 
+mod cloud;
 mod error;
 mod file;
 mod folder;
@@ -75,6 +77,18 @@ pub enum PutIfAbsent {
     Exists,
 }
 
+/// Whether the store keeps what is written from being deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockState {
+    /// It does not, or knows no locks.
+    Off,
+    /// It can.
+    On {
+        /// What it locks by itself, in words: the mode, and for how long.
+        by_default: Option<String>,
+    },
+}
+
 /// A key that could not be deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteFailure {
@@ -91,6 +105,7 @@ pub struct Store(Kind, Option<Arc<Keyring>>);
 #[derive(Debug, Clone)]
 enum Kind {
     S3(s3::S3Store),
+    Cloud(cloud::CloudStore),
     Folder(folder::FolderStore),
 }
 
@@ -102,6 +117,7 @@ pub struct Multipart(Upload, sealed::Parts);
 #[derive(Debug)]
 enum Upload {
     S3(s3::S3Multipart),
+    Cloud(cloud::CloudMultipart),
     Folder(folder::FolderMultipart),
 }
 
@@ -111,6 +127,7 @@ macro_rules! each {
     ($on:expr, $kind:ident, $store:ident => $call:expr) => {
         match $on {
             $kind::S3($store) => $call,
+            $kind::Cloud($store) => $call,
             $kind::Folder($store) => $call,
         }
     };
@@ -119,8 +136,14 @@ macro_rules! each {
 impl Store {
     /// Opens the store that `config` describes. Makes no request, but reads credential files.
     pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
+        config.check()?;
         let kind = match config.place()? {
-            Place::S3 { bucket, prefix } => Kind::S3(s3::S3Store::open(config, bucket, prefix).await?),
+            Place::S3 { bucket, prefix } => {
+                Kind::S3(Box::pin(s3::S3Store::open(config, bucket, prefix)).await?)
+            }
+            Place::Cloud { cloud, bucket, prefix } => {
+                Kind::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix)?)
+            }
             Place::Folder(root) => Kind::Folder(folder::FolderStore::new(root)),
         };
         Ok(Self(kind, None))
@@ -129,7 +152,7 @@ impl Store {
     /// Makes the folder of a folder store; a bucket is its owner's to create. For `vault init`.
     pub async fn prepare(&self) -> StoreResult<()> {
         match &self.0 {
-            Kind::S3(_) => Ok(()),
+            Kind::S3(_) | Kind::Cloud(_) => Ok(()),
             Kind::Folder(store) => Box::pin(store.prepare()).await,
         }
     }
@@ -234,6 +257,18 @@ impl Store {
         }
     }
 
+    /// Whether objects can be locked here. Of Google and Azure, whose policies are others, it is not known.
+    pub async fn lock_state(&self) -> StoreResult<LockState> {
+        match &self.0 {
+            Kind::S3(store) => Box::pin(store.lock_state()).await,
+            Kind::Cloud(_) => {
+                let detail = "it is not asked for in this cloud";
+                Err(StoreError::new(StoreErrorKind::Unsupported, "GetObjectLockConfiguration", "", detail))
+            }
+            Kind::Folder(_) => Ok(LockState::Off),
+        }
+    }
+
     /// Copies an object within the store, over what was at `to`. Sealed data opens there too; a sealed record
     /// does not.
     pub async fn copy(&self, from: &str, to: &str) -> StoreResult<()> {
@@ -254,6 +289,7 @@ impl Store {
         let parts = sealed::Parts::of(self.sealing(key), key, part_size, size)?;
         let upload = match &self.0 {
             Kind::S3(store) => Upload::S3(Box::pin(store.begin_multipart(key)).await?),
+            Kind::Cloud(store) => Upload::Cloud(Box::pin(store.begin_multipart(key)).await?),
             Kind::Folder(store) => Upload::Folder(store.begin_multipart(key, parts.stored()).await?),
         };
         Ok(Multipart(upload, parts))

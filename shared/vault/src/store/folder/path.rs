@@ -25,7 +25,11 @@ pub(super) fn place(root: &Path, file: &Path, name_it: impl Fn() -> io::Result<(
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES && root.is_dir() => {
                 tries += 1;
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                // What was made for nothing.
+                remove_empty(root, file);
+                return Err(error);
+            }
         }
     }
     sync_folder(folder)

@@ -14,10 +14,11 @@ use aws_smithy_http_client::{
     Builder as HttpBuilder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
+use super::role;
 use crate::{
-    config::{Checksums, ConfigError, VaultConfig},
+    config::{Checksums, ConfigError, VaultConfig, read_secret},
     error::VaultError,
 };
 
@@ -27,6 +28,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_mins(5);
 const STALLED: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 5;
+/// How a certificate begins in a PEM file.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
@@ -60,9 +63,6 @@ pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
     } else if config.endpoint.is_some() {
         loader = loader.region(Region::from_static("us-east-1"));
     }
-    if let Some(endpoint) = &config.endpoint {
-        loader = loader.endpoint_url(endpoint.as_str());
-    }
     if let Some(file) = &config.ca_file {
         loader = loader.http_client(trusting(file)?);
     }
@@ -74,8 +74,20 @@ pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
             (RequestChecksumCalculation::WhenRequired, ResponseChecksumValidation::WhenRequired)
         }
     };
-    let shared = loader.load().await;
-    let settings = aws_sdk_s3::config::Builder::from(&shared)
+    let mut shared = loader.load().await;
+    if shared.region().is_none() {
+        let why = "write the bucket's region, or set AWS_REGION or the region of the profile";
+        return Err(ConfigError::Missing { setting: "region", why }.into());
+    }
+    if let Some(role) = &config.role {
+        shared = role::take(role, &shared).await?;
+    }
+    let mut settings = aws_sdk_s3::config::Builder::from(&shared);
+    // Only of the store: a role is taken elsewhere.
+    if let Some(endpoint) = &config.endpoint {
+        settings = settings.endpoint_url(endpoint.as_str());
+    }
+    let settings = settings
         .force_path_style(config.path_style.unwrap_or(config.endpoint.is_some()))
         .request_checksum_calculation(send)
         .response_checksum_validation(check);
@@ -86,6 +98,11 @@ pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
 fn trusting(file: &Path) -> Result<aws_sdk_s3::config::SharedHttpClient, VaultError> {
     let unreadable = |cause| ConfigError::Unreadable { setting: "ca_file", path: file.to_owned(), cause };
     let pem = std::fs::read(file).map_err(unreadable)?;
+    // Whatever else is in the file is passed over in silence, so an empty trust is found here.
+    if !pem.windows(BEGIN.len()).any(|part| part == BEGIN) {
+        let why = "it holds no certificate in PEM form";
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, why)).into());
+    }
     let store = TrustStore::default().with_native_roots(true).with_pem_certificate(pem);
     let context = TlsContext::builder()
         .with_trust_store(store)
@@ -95,14 +112,4 @@ fn trusting(file: &Path) -> Result<aws_sdk_s3::config::SharedHttpClient, VaultEr
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(context)
         .build_https())
-}
-
-fn read_secret(setting: &'static str, file: &Path) -> Result<SecretString, ConfigError> {
-    let unreadable = |cause| ConfigError::Unreadable { setting, path: file.to_owned(), cause };
-    let text = std::fs::read_to_string(file).map_err(unreadable)?;
-    let secret = text.trim();
-    if secret.is_empty() {
-        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty")));
-    }
-    Ok(SecretString::from(secret))
 }

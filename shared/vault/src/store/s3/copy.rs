@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{S3Store, failure};
+use super::{S3Store, failure, sse};
 use crate::store::{MAX_PARTS, StoreResult};
 
 /// Largest object copied by one request, in bytes. S3 allows 5 GiB; less keeps the answer within
@@ -22,15 +22,11 @@ impl S3Store {
         if size > at_once {
             return self.copy_in_parts(&source, to, size, part).await;
         }
-        self.client
-            .copy_object()
-            .bucket(&*self.bucket)
-            .key(self.full(to))
-            .copy_source(source)
-            .send()
-            .await
-            .map_err(|e| failure::classify("CopyObject", from, &e))?;
-        Ok(())
+        let request = self.client.copy_object().bucket(&*self.bucket).key(self.full(to)).copy_source(source);
+        let request = sse::with_source_key!(sse::encrypted!(request, self.sse), self.sse);
+        let sent = request.set_storage_class(self.class_of(to)).send().await;
+        let done = sent.map_err(|e| failure::classify("CopyObject", from, &e))?;
+        self.sse.check("CopyObject", to, &sse::said!(done))
     }
 
     async fn copy_in_parts(&self, source: &str, to: &str, size: u64, part: u64) -> StoreResult<()> {

@@ -55,7 +55,7 @@ pub(super) fn kind_of_answer(
 fn kind_of_code(code: &str) -> Option<StoreErrorKind> {
     use StoreErrorKind as Kind;
     Some(match code {
-        "NoSuchKey" | "NotFound" | "NoSuchVersion" => Kind::NotFound,
+        "NoSuchKey" | "NotFound" | "NoSuchVersion" | "ObjectLockConfigurationNotFoundError" => Kind::NotFound,
         "NoSuchUpload" => Kind::NoSuchUpload,
         "NoSuchBucket" => Kind::NoSuchBucket,
         "PreconditionFailed" => Kind::AlreadyExists,

@@ -7,14 +7,18 @@
 mod client;
 mod copy;
 mod failure;
+mod lock;
 mod multipart;
 mod read;
+mod role;
+mod sse;
 
 use std::sync::Arc;
 
 use aws_sdk_s3::{
     Client,
-    types::{Delete, ObjectIdentifier},
+    operation::put_object::builders::PutObjectFluentBuilder,
+    types::{Delete, ObjectIdentifier, StorageClass},
 };
 use bytes::Bytes;
 
@@ -22,6 +26,7 @@ use super::{DeleteFailure, ObjectInfo, PutIfAbsent, PutInfo, StoreError, StoreEr
 use crate::{
     config::{Checksums, VaultConfig},
     error::VaultError,
+    layout,
 };
 pub(super) use multipart::S3Multipart;
 
@@ -36,6 +41,9 @@ pub(super) struct S3Store {
     /// Empty, or ends with `/`.
     prefix: Arc<str>,
     checksums: Checksums,
+    sse: Arc<sse::Sse>,
+    /// Of the objects with data.
+    class: Option<StorageClass>,
 }
 
 impl S3Store {
@@ -44,11 +52,14 @@ impl S3Store {
         bucket: String,
         prefix: String,
     ) -> Result<Self, VaultError> {
+        let sse = Arc::new(sse::Sse::new(config.sse.as_ref())?);
         Ok(Self {
             client: client::build(config).await?,
             bucket: bucket.into(),
             prefix: prefix.into(),
             checksums: config.checksums,
+            sse,
+            class: config.storage_class.as_deref().map(StorageClass::from),
         })
     }
 
@@ -56,20 +67,34 @@ impl S3Store {
         format!("{}{key}", self.prefix)
     }
 
-    pub(super) async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
+    /// The class to ask for; `None`: the bucket's own.
+    fn class_of(&self, key: &str) -> Option<StorageClass> {
+        self.class.clone().filter(|_| layout::holds_data(key))
+    }
+
+    fn put_request(&self, key: &str, body: Bytes) -> PutObjectFluentBuilder {
         let request = self.client.put_object().bucket(&*self.bucket).key(self.full(key));
-        let done =
-            request.body(body.into()).send().await.map_err(|e| failure::classify("PutObject", key, &e))?;
+        let request = sse::encrypted!(request, self.sse);
+        request.set_storage_class(self.class_of(key)).body(body.into())
+    }
+
+    pub(super) async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
+        let sent = self.put_request(key, body).send().await;
+        let done = sent.map_err(|e| failure::classify("PutObject", key, &e))?;
+        self.sse.check("PutObject", key, &sse::said!(done))?;
         Ok(PutInfo { version_id: done.version_id, etag: done.e_tag })
     }
 
     pub(super) async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
         let mut tries = 0;
         loop {
-            let request = self.client.put_object().bucket(&*self.bucket).key(self.full(key));
-            let sent = request.if_none_match("*").body(body.clone().into()).send().await;
+            let sent = self.put_request(key, body.clone()).if_none_match("*").send().await;
             match sent {
                 Ok(done) => {
+                    if let Err(clear) = self.sse.check("PutObject", key, &sse::said!(done)) {
+                        self.take_back(key).await;
+                        return Err(clear);
+                    }
                     return Ok(PutIfAbsent::Created(PutInfo {
                         version_id: done.version_id,
                         etag: done.e_tag,
@@ -91,8 +116,20 @@ impl S3Store {
         }
     }
 
+    /// Deletes what was just created, and should not lie there in the clear.
+    async fn take_back(&self, key: &str) {
+        let deleted = self.delete_batch(&[key.to_owned()]).await.map(|mut failures| failures.pop());
+        let failure = match deleted {
+            Ok(None) => return,
+            Ok(Some(failure)) => failure.error,
+            Err(error) => error,
+        };
+        tracing::warn!(key, error = %failure, "an object lies in the clear, and could not be deleted again");
+    }
+
     pub(super) async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
         let request = self.client.head_object().bucket(&*self.bucket).key(self.full(key));
+        let request = sse::with_key!(request, self.sse);
         let found = request.send().await.map_err(|e| failure::classify("HeadObject", key, &e))?;
         let size = found.content_length.and_then(|n| u64::try_from(n).ok()).ok_or_else(|| {
             StoreError::new(StoreErrorKind::Other, "HeadObject", key, "the answer says no size")

@@ -11,7 +11,7 @@ use std::{
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
-use super::{S3Store, failure};
+use super::{S3Store, failure, sse};
 use crate::{
     config::Checksums,
     store::{ObjectInfo, PutInfo, StoreError, StoreErrorKind, StoreResult},
@@ -44,18 +44,20 @@ impl S3Store {
 
     async fn begin_with(&self, key: &str, checksum: Option<ChecksumAlgorithm>) -> StoreResult<S3Multipart> {
         let operation = "CreateMultipartUpload";
-        let begun = self
-            .client
-            .create_multipart_upload()
-            .bucket(&*self.bucket)
-            .key(self.full(key))
-            .set_checksum_algorithm(checksum)
-            .send()
-            .await
-            .map_err(|e| failure::classify(operation, key, &e))?;
+        let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(self.full(key));
+        let request = sse::encrypted!(request, self.sse).set_storage_class(self.class_of(key));
+        let sent = request.set_checksum_algorithm(checksum).send().await;
+        let begun = sent.map_err(|e| failure::classify(operation, key, &e))?;
+        let encrypted = self.sse.check(operation, key, &sse::said!(begun));
         let id = begun.upload_id.ok_or_else(|| {
             StoreError::new(StoreErrorKind::Other, operation, key, "the answer names no upload")
         })?;
+        if let Err(clear) = encrypted {
+            if let Err(left) = self.abort_upload(key, &id).await {
+                tracing::warn!(error = %left, "an upload that would lie in the clear stays open for now");
+            }
+            return Err(clear);
+        }
         Ok(S3Multipart { store: self.clone(), key: key.to_owned(), id, parts: Mutex::default() })
     }
 
@@ -114,11 +116,8 @@ impl S3Multipart {
     }
 
     pub(crate) async fn part(&self, number: u32, body: Bytes) -> StoreResult<()> {
-        let sent = self
-            .store
-            .client
-            .upload_part()
-            .bucket(&*self.store.bucket)
+        let request = self.store.client.upload_part().bucket(&*self.store.bucket);
+        let sent = sse::with_key!(request, self.store.sse)
             .key(self.store.full(&self.key))
             .upload_id(&self.id)
             .part_number(self.number(number)?)
@@ -139,11 +138,8 @@ impl S3Multipart {
     pub(crate) async fn complete(&self) -> StoreResult<PutInfo> {
         let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.into_values().collect()));
-        let done = self
-            .store
-            .client
-            .complete_multipart_upload()
-            .bucket(&*self.store.bucket)
+        let request = self.store.client.complete_multipart_upload().bucket(&*self.store.bucket);
+        let done = sse::with_key!(request, self.store.sse)
             .key(self.store.full(&self.key))
             .upload_id(&self.id)
             .multipart_upload(parts.build())
@@ -160,11 +156,8 @@ impl S3Multipart {
     /// Makes part `number` of bytes that lie in the store already.
     pub(super) async fn part_of(&self, number: u32, source: &str, range: &str) -> StoreResult<()> {
         let operation = "UploadPartCopy";
-        let sent = self
-            .store
-            .client
-            .upload_part_copy()
-            .bucket(&*self.store.bucket)
+        let request = self.store.client.upload_part_copy().bucket(&*self.store.bucket);
+        let sent = sse::with_source_key!(sse::with_key!(request, self.store.sse), self.store.sse)
             .key(self.store.full(&self.key))
             .upload_id(&self.id)
             .part_number(self.number(number)?)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 
-use super::{S3Store, failure};
+use super::{S3Store, failure, sse};
 use crate::store::{ByteStream, ObjectInfo, ObjectStream, StoreError, StoreErrorKind, StoreResult};
 
 /// Times in a row that a body may break without one byte having come.
@@ -50,8 +50,8 @@ impl S3Store {
         end: Option<u64>,
         same: Option<&str>,
     ) -> StoreResult<(SdkBody, Option<String>, Option<u64>)> {
-        let mut request = self.client.get_object().bucket(&*self.bucket).key(self.full(key));
-        request = request.set_if_match(same.map(str::to_owned));
+        let request = self.client.get_object().bucket(&*self.bucket).key(self.full(key));
+        let request = sse::with_key!(request, self.sse).set_if_match(same.map(str::to_owned));
         let mut range = None;
         if at > 0 || end.is_some() {
             let last = end.map(|e| e.saturating_sub(1).to_string()).unwrap_or_default();

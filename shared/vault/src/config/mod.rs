@@ -3,12 +3,18 @@
 //! Secrets are never values here, only files that hold them, so that a configuration can be
 //! printed, logged and committed.
 
+mod cloud;
+mod s3;
+
 use std::path::{Path, PathBuf};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::crypt::config::{EncryptionConfig, KeySourceError};
+pub use cloud::{Azure, Gcs};
+pub use s3::{Role, Sse};
 
 /// When to send and ask for checksums beyond what a request must have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +34,14 @@ pub const DEFAULT_DEPLOYMENT: &str = "ringvault";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VaultConfig {
-    /// `s3://bucket/prefix` or `file:///path`.
+    /// `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or `file:///path`.
     pub url: Url,
     /// The deployment that writes here, as `vault init` was told; `ringvault` where none is set. Another
     /// deployment than the vault's owner may read, and is refused to write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<String>,
-    /// The S3 server, when it is not Amazon's: `http://host:port`.
+    /// The server, when it is not the cloud's own: `http://host:port`; for Azure with the account, where
+    /// that stands in the path (`http://host:port/account`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<Url>,
     /// The S3 region; `us-east-1` where an endpoint is given and no region.
@@ -64,13 +71,31 @@ pub struct VaultConfig {
     /// That the vault is encrypted, and where the keys are. Must agree with the vault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<EncryptionConfig>,
+    /// Encryption at rest by an S3 store; without it, what the bucket does by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sse: Option<Sse>,
+    /// Storage class of the objects with data in an S3 store, `STANDARD_IA`; records are always of the
+    /// bucket's own class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// A role to take before an S3 store is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// The way into Google Cloud Storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gcs: Option<Gcs>,
+    /// The way into Azure Blob Storage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub azure: Option<Azure>,
 }
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The scheme is neither `s3` nor `file`.
-    #[error("vault url {url}: scheme {scheme:?} is unknown: write s3://bucket/prefix or file:///path")]
+    /// The scheme is none that is known.
+    #[error(
+        "vault url {url}: scheme {scheme:?} is unknown: write s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///path"
+    )]
     UnknownScheme {
         /// As given.
         url: Url,
@@ -93,6 +118,48 @@ pub enum ConfigError {
         /// The setting that is not.
         missing: &'static str,
     },
+    /// A setting whose value cannot be used.
+    #[error("{setting} {value:?}: {why}")]
+    Unusable {
+        /// The setting.
+        setting: &'static str,
+        /// Its value; never a secret.
+        value: String,
+        /// Why not.
+        why: String,
+    },
+    /// A setting that is needed and is nowhere to be found.
+    #[error("{setting} is not set: {why}")]
+    Missing {
+        /// The setting.
+        setting: &'static str,
+        /// Why it is needed.
+        why: &'static str,
+    },
+    /// Two settings of which only one can count.
+    #[error("{one} and {other} are both set: leave one out")]
+    BothOf {
+        /// The one.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// The cloud's client refuses what it was given.
+    #[error("{setting}: {why}")]
+    Refused {
+        /// The setting, or the variable of the environment, that it comes from.
+        setting: &'static str,
+        /// In the client's words.
+        why: String,
+    },
+    /// A setting of one kind of store, on another.
+    #[error("{setting} means nothing for {scheme}:// vaults: leave it out")]
+    NotForThisStore {
+        /// The setting.
+        setting: &'static str,
+        /// The scheme of the vault's address.
+        scheme: String,
+    },
     /// A key of an encrypted vault cannot be had.
     #[error(transparent)]
     Key(#[from] KeySourceError),
@@ -108,11 +175,22 @@ pub enum ConfigError {
     },
 }
 
+/// A cloud whose store does not speak S3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    /// Google Cloud Storage.
+    Google,
+    /// Azure Blob Storage.
+    Azure,
+}
+
 /// Where the objects lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A bucket, and a prefix that is empty or ends with `/`.
     S3 { bucket: String, prefix: String },
+    /// The same of another cloud.
+    Cloud { cloud: Cloud, bucket: String, prefix: String },
     /// A folder of this machine.
     Folder(PathBuf),
 }
@@ -133,6 +211,11 @@ impl VaultConfig {
             checksums: Checksums::default(),
             ca_file: None,
             encryption: None,
+            sse: None,
+            storage_class: None,
+            role: None,
+            gcs: None,
+            azure: None,
         }
     }
 
@@ -141,18 +224,57 @@ impl VaultConfig {
         self.deployment.as_deref().unwrap_or(DEFAULT_DEPLOYMENT)
     }
 
+    /// Refuses settings that contradict each other, or the store. Makes no request, reads no file.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let scheme = self.url.scheme();
+        let of_one = [
+            ("sse", "s3", self.sse.is_some()),
+            ("storage_class", "s3", self.storage_class.is_some()),
+            ("role", "s3", self.role.is_some()),
+            ("gcs", "gs", self.gcs.is_some()),
+            ("azure", "az", self.azure.is_some()),
+        ];
+        if let Some((setting, ..)) = of_one.iter().find(|(_, of, set)| *set && scheme != *of) {
+            return Err(ConfigError::NotForThisStore { setting, scheme: scheme.to_owned() });
+        }
+        if let Some(class) = &self.storage_class {
+            s3::check_class(class)?;
+        }
+        if let Some(role) = &self.role {
+            role.check()?;
+        }
+        if let Some(gcs) = &self.gcs {
+            gcs.check()?;
+        }
+        if let Some(azure) = &self.azure {
+            azure.check()?;
+        }
+        if matches!(self.sse, Some(Sse::Customer { .. }))
+            && let Some(endpoint) = self.endpoint.as_ref().filter(|e| e.scheme() != "https")
+        {
+            let why = "with sse of kind customer the key goes with each request: it must be https".to_owned();
+            return Err(ConfigError::Unusable { setting: "endpoint", value: endpoint.to_string(), why });
+        }
+        Ok(())
+    }
+
     /// Reads the address.
     pub(crate) fn place(&self) -> Result<Place, ConfigError> {
         let incomplete = |why| ConfigError::Incomplete { url: self.url.clone(), why };
         match self.url.scheme() {
-            "s3" => {
+            scheme @ ("s3" | "gs" | "az") => {
                 let bucket = self.url.host_str().ok_or_else(|| incomplete("it names no bucket"))?;
                 let path = self.url.path().trim_matches('/');
                 if path.split('/').any(|part| matches!(part, "." | "..")) || path.contains("//") {
                     return Err(incomplete("its prefix has empty, '.' or '..' parts"));
                 }
                 let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
-                Ok(Place::S3 { bucket: bucket.to_owned(), prefix })
+                let bucket = bucket.to_owned();
+                Ok(match scheme {
+                    "gs" => Place::Cloud { cloud: Cloud::Google, bucket, prefix },
+                    "az" => Place::Cloud { cloud: Cloud::Azure, bucket, prefix },
+                    _ => Place::S3 { bucket, prefix },
+                })
             }
             "file" => {
                 let path = self.url.to_file_path().map_err(|()| incomplete("it names no absolute path"))?;
@@ -177,6 +299,17 @@ impl VaultConfig {
     }
 }
 
+/// Reads a file that holds a secret; white space around it does not count.
+pub(crate) fn read_secret(setting: &'static str, file: &Path) -> Result<SecretString, ConfigError> {
+    let unreadable = |cause| ConfigError::Unreadable { setting, path: file.to_owned(), cause };
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
+    let secret = text.trim();
+    if secret.is_empty() {
+        return Err(unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, "it is empty")));
+    }
+    Ok(SecretString::from(secret))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +324,10 @@ mod tests {
         assert_eq!(place("s3://b").unwrap(), s3("b", ""));
         assert_eq!(place("s3://b/").unwrap(), s3("b", ""));
         assert_eq!(place("s3://b/a/c/").unwrap(), s3("b", "a/c/"));
+        let google = Place::Cloud { cloud: Cloud::Google, bucket: "b".into(), prefix: "a/".into() };
+        assert_eq!(place("gs://b/a").unwrap(), google);
+        let azure = Place::Cloud { cloud: Cloud::Azure, bucket: "b".into(), prefix: String::new() };
+        assert_eq!(place("az://b").unwrap(), azure);
         assert_eq!(place("file:///var/x").unwrap(), Place::Folder("/var/x".into()));
         assert!(matches!(place("ftp://b/x"), Err(ConfigError::UnknownScheme { .. })));
         assert!(matches!(place("s3:///x"), Err(ConfigError::Incomplete { .. })));
@@ -202,6 +339,45 @@ mod tests {
         let mut config = VaultConfig::at("s3://b".parse().unwrap());
         config.access_key_file = Some("/k".into());
         assert!(matches!(config.key_files(), Err(ConfigError::HalfACredential { .. })));
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_refused_by_name() {
+        for (text, setting) in [
+            (r#"{"url":"file:///v","sse":{"kind":"s3"}}"#, "sse"),
+            (r#"{"url":"gs://b","storage_class":"NEARLINE"}"#, "storage_class"),
+            (r#"{"url":"s3://b","storage_class":"DEEP_ARCHIVE"}"#, "storage_class"),
+            (r#"{"url":"s3://b","storage_class":"standard_ia"}"#, "storage_class"),
+            (r#"{"url":"s3://b","role":{"arn":"admin"}}"#, "role.arn"),
+            (
+                r#"{"url":"s3://b","endpoint":"http://h","sse":{"kind":"customer","key_file":"/k"}}"#,
+                "endpoint",
+            ),
+            (
+                r#"{"url":"s3://b","role":{"arn":"arn:x","external_id":"x","web_identity_token_file":"/t"}}"#,
+                "role.external_id",
+            ),
+            (r#"{"url":"s3://b","gcs":{}}"#, "gcs"),
+            (r#"{"url":"gs://b","gcs":{"anonymous":true,"credentials_file":"/k"}}"#, "gcs.credentials_file"),
+            (r#"{"url":"az://b","azure":{"account":""}}"#, "azure.account"),
+            (
+                r#"{"url":"az://b","azure":{"account":"a","account_key_file":"/k","sas_token_file":"/t"}}"#,
+                "azure.sas_token_file",
+            ),
+        ] {
+            let config: VaultConfig = serde_json::from_str(text).unwrap();
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(setting), "{text}: {error}");
+        }
+        for (text, field) in [
+            (r#"{"url":"s3://b","sse":{"kind":"customer"}}"#, "key_file"),
+            (r#"{"url":"s3://b","sse":{"kind":"kms","keyid":"x"}}"#, "keyid"),
+            (r#"{"url":"s3://b","sse":{"kind":"aes"}}"#, "aes"),
+            (r#"{"url":"s3://b","role":{"external_id":"x"}}"#, "arn"),
+        ] {
+            let error = serde_json::from_str::<VaultConfig>(text).unwrap_err().to_string();
+            assert!(error.contains(field), "{text}: {error}");
+        }
     }
 
     #[test]

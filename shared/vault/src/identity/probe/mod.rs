@@ -1,5 +1,7 @@
 //! Whether a store does what a vault rests on, found out by trying.
 
+mod beyond;
+
 use bytes::Bytes;
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -16,13 +18,17 @@ use crate::{
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// What: `write`, `write once`, `read`, `read range`, `list`, `delete`, `identity`, and where keys are
-    /// configured or wanted `encryption`.
+    /// What: `write`, `write once`, `write race`, `read`, `read range`, `list`, `multipart`,
+    /// `abandoned uploads`, `clock`, `versions`, `lock`, `delete`, `identity`, and where keys are configured or
+    /// wanted `encryption`.
     pub name: String,
     /// Whether it went as a vault needs it.
     pub ok: bool,
     /// What was seen.
     pub detail: String,
+    /// What that means for who runs the vault, where it is not plain: a choice or a duty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub means: Option<String>,
     /// The store's own failure, where it was one.
     #[serde(skip)]
     pub(crate) cause: Option<StoreError>,
@@ -35,7 +41,16 @@ impl Probe {
             Ok(Err(detail)) => (false, detail, None),
             Err(error) => (false, error.to_string(), Some(error)),
         };
-        Self { name: name.to_owned(), ok, detail, cause }
+        Self { name: name.to_owned(), ok, detail, means: None, cause }
+    }
+
+    /// What was seen, and is neither right nor wrong.
+    fn seen(name: &str, detail: &str) -> Self {
+        Self { name: name.to_owned(), ok: true, detail: detail.to_owned(), means: None, cause: None }
+    }
+
+    fn meaning(self, means: &str) -> Self {
+        Self { means: Some(means.to_owned()), ..self }
     }
 }
 
@@ -44,11 +59,16 @@ const SECOND: &[u8] = b"ringvault probe: the second content";
 
 /// Tries every operation under a key of its own; stops where nothing can be written.
 pub(super) async fn run(store: &Store) -> Vec<Probe> {
-    let key = format!("{}{}", layout::PROBES, Uuid::new_v4());
+    let folder = format!("{}{}/", layout::PROBES, Uuid::new_v4());
+    let key = format!("{folder}first");
     let body = Bytes::from_static(FIRST);
     let mut probes = Vec::new();
+    let mut version = None;
     let written = store.put_if_absent(&key, body).await.map(|put| match put {
-        PutIfAbsent::Created(_) => Ok("objects can be written"),
+        PutIfAbsent::Created(put) => {
+            version = put.version_id;
+            Ok("objects can be written")
+        }
         PutIfAbsent::Exists => Err("a new key is said to exist".to_owned()),
     });
     let failed = written.is_err();
@@ -72,7 +92,12 @@ pub(super) async fn run(store: &Store) -> Vec<Probe> {
     });
     probes.push(Probe::new("read range", range));
     probes.push(Probe::new("list", listed(store, &key).await));
-    probes.push(Probe::new("delete", deleted(store, &key).await));
+    let (race, parts) = (format!("{folder}race"), format!("{folder}parts"));
+    probes.push(beyond::race(store, &race).await);
+    probes.extend(beyond::parts(store, &folder, &parts).await);
+    probes.push(beyond::clock(store, &key).await);
+    probes.extend(beyond::keeping(store, version.as_deref()).await);
+    probes.push(Probe::new("delete", deleted(store, &[key, race, parts]).await));
     probes
 }
 
@@ -90,9 +115,11 @@ async fn listed(store: &Store, key: &str) -> StoreResult<Result<&'static str, St
     Ok(Err("a list does not show what was just written".to_owned()))
 }
 
-async fn deleted(store: &Store, key: &str) -> StoreResult<Result<&'static str, String>> {
-    store.delete(key).await?;
-    match store.head(key).await {
+async fn deleted(store: &Store, keys: &[String; 3]) -> StoreResult<Result<&'static str, String>> {
+    if let Some(failure) = store.delete_many(keys).await?.pop() {
+        return Err(failure.error);
+    }
+    match store.head(&keys[0]).await {
         Err(error) if error.is_not_found() => Ok(Ok("objects can be deleted")),
         Err(error) => Err(error),
         Ok(_) => Ok(Err("a deleted object is still there".to_owned())),
@@ -105,7 +132,7 @@ pub(super) async fn identity(store: &Store) -> Probe {
         Ok(Some(found)) => {
             let encrypted = if found.encryption.is_some() { ", encrypted" } else { "" };
             let detail = format!("vault {}, format version {}{encrypted}", found.vault_id, found.version);
-            Probe { name: "identity".into(), ok: true, detail, cause: None }
+            Probe::seen("identity", &detail)
         }
         Ok(None) => Probe::new("identity", Ok(Err("there is no vault here yet".to_owned()))),
         Err(VaultError::Store(error)) => Probe::new("identity", Err(error)),
