@@ -44,6 +44,7 @@ impl Ground {
         document(&made)["id"].as_str().unwrap().to_owned()
     }
 
+    #[allow(clippy::unused_self)] // what is run belongs to this ground
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringvault"));
         command.current_dir(&self.folder).args(arguments).stdin(Stdio::null());

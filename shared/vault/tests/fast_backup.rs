@@ -44,7 +44,7 @@ async fn a_vault_is_made_once() {
     assert!(Vault::init(&config, "elsewhere").await.is_err());
     Vault::init(&config, "here").await.unwrap();
 
-    std::fs::write(parent.path().join("vault/vault.json"), r#"{"version": 2}"#).unwrap();
+    std::fs::write(parent.path().join("vault/vault.json"), r#"{"version": 3}"#).unwrap();
     let newer = Vault::open(&config).await.unwrap_err();
     assert_eq!(newer.to_task_error().code, "RV-VAULT-VERSION", "{newer}");
 }

@@ -2,9 +2,9 @@
 //! opened and checked. The format is told in `docs/vault-format.md`, "An encrypted vault".
 //!
 //! - [`secret`]: keys of 256 bits and the ids they are told apart by.
-//! - [`object`]: one object, a header and blocks: made, and opened from any place on.
-//! - [`record`]: the vault's keys as they lie in `keys/<n>.json`, wrapped; [`keyring`] holds them
-//!   unwrapped in a process; [`rotate`] gives the vault other ones.
+//! - `object`: one object, a header and blocks: made, and opened from any place on.
+//! - `record`: the vault's keys as they lie in `keys/<n>.json`, wrapped; `keyring` holds them
+//!   unwrapped in a process; `rotate` gives the vault other ones.
 //! - [`config`]: where the key-encryption keys are.
 //!
 //! **Why no nonce is used twice.** Every object is sealed under a key of its own, derived from a data key
