@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogCommand {
     /// Every backup in the vault; exit 4 if a record cannot be read
-    List(ListArgs),
+    List(Box<ListArgs>),
     /// Fill the scheduler's database from the vault: adds what is missing, mends what differs, takes
     /// nothing away; exit 4 if a record cannot be read or they contradict each other
     Rebuild(rebuild::RebuildArgs),
@@ -76,7 +76,7 @@ impl From<CatalogEntry> for Listed {
 
 pub(crate) async fn run(context: &Context, command: CatalogCommand) -> Outcome<Exit> {
     match command {
-        CatalogCommand::List(args) => list(context, args).await,
+        CatalogCommand::List(args) => list(context, *args).await,
         CatalogCommand::Rebuild(args) => rebuild::run(context, args).await,
     }
 }

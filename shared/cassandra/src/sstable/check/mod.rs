@@ -103,10 +103,8 @@ impl SstableCheck {
     pub fn take(&mut self, component: &Component, piece: &[u8]) {
         match component {
             Component::Data => self.data.take(piece),
-            Component::CompressionInfo | Component::Crc => {
-                if self.data.is_sidecar(component) {
-                    self.data.take_sidecar(piece);
-                }
+            Component::CompressionInfo | Component::Crc if self.data.is_sidecar(component) => {
+                self.data.take_sidecar(piece);
             }
             Component::Index if self.descriptor.has_known_layout() => self.index.take(piece),
             Component::Statistics | Component::Summary | Component::Toc | Component::Digest => {
@@ -130,10 +128,8 @@ impl SstableCheck {
     pub fn end(&mut self, component: &Component) {
         match component {
             Component::Data => self.data.end(),
-            Component::CompressionInfo | Component::Crc => {
-                if self.data.is_sidecar(component) {
-                    self.data.end_sidecar();
-                }
+            Component::CompressionInfo | Component::Crc if self.data.is_sidecar(component) => {
+                self.data.end_sidecar();
             }
             Component::Statistics if self.descriptor.has_known_layout() => {
                 let content = self.held.remove(component).unwrap_or_default();

@@ -190,7 +190,9 @@ fn compressed(chunks: &[usize]) -> Files {
     number(&mut info, i32::MAX);
     info.extend_from_slice(&i64::try_from(chunks.len() * 16384).unwrap().to_be_bytes());
     number(&mut info, i32::try_from(chunks.len()).unwrap());
-    places.iter().for_each(|place| info.extend_from_slice(&place.to_be_bytes()));
+    for place in places {
+        info.extend_from_slice(&place.to_be_bytes());
+    }
     [(Component::Data, data), (Component::CompressionInfo, info)].into()
 }
 
