@@ -6,7 +6,7 @@
 //! the whole says nothing of these: a file that was damaged before it was hashed has a good hash.
 //!
 //! Push only: whoever has the bytes hands them over in pieces of any size, each byte once. Memory: one
-//! piece of chunk places, one key, and the small components ([`MAX_HELD`] each), whatever the `SSTable`'s
+//! piece of chunk places, one key, and the small components (64 MiB of each at most), whatever the `SSTable`'s
 //! size. Input may be damaged or hostile; it ends as a [`Problem`], never as a panic.
 //!
 //! The order: Statistics.db first; Data.db piece by piece, with as much of [`SstableCheck::sidecar`] before
