@@ -76,6 +76,17 @@ async fn what_cannot_be_read_stops_nobody(db: PgPool) {
 const READY: &str =
     "update tasks set state = 'ready', worker = null, deadline = null, run_at = now() where job = $1";
 
+/// Locks a job, as whoever works on it.
+async fn locked(lab: &Lab, job: JobId) -> ringvault_state::Tx<'_> {
+    let mut held = lab.ctx.db.begin().await.expect("a transaction");
+    sqlx::query("select from jobs where id = $1 for update")
+        .bind(job.0)
+        .execute(&mut *held)
+        .await
+        .expect("the lock");
+    held
+}
+
 /// Tasks are placed together whatever their jobs, but a job that somebody else works on is waited for by
 /// nobody else.
 #[sqlx::test(migrations = "../migrations")]
@@ -91,12 +102,7 @@ async fn a_locked_job_keeps_no_other_from_being_placed(db: PgPool) {
     for job in &jobs {
         run(&lab, READY, job.0).await;
     }
-    let mut held = lab.ctx.db.begin().await.expect("a transaction");
-    sqlx::query("select from jobs where id = $1 for update")
-        .bind(jobs[0].0)
-        .execute(&mut *held)
-        .await
-        .expect("the lock");
+    let held = locked(&lab, jobs[0]).await;
     let ctx = std::sync::Arc::clone(&lab.ctx);
     let passing = tokio::spawn(async move { dispatch::pass(&ctx).await });
     let placed = "select count(*) from tasks where state = 'dispatched'";
@@ -138,12 +144,7 @@ async fn a_locked_job_keeps_no_report_of_others_from_being_taken(db: PgPool) {
     lab.ctx.wake.all();
     let at_it = "select count(*) from tasks where state = 'running' and kind = 'snapshot'";
     until("all to be at work", async || (count(lab, at_it).await == 3).then_some(())).await;
-    let mut held = lab.ctx.db.begin().await.expect("a transaction");
-    sqlx::query("select from jobs where id = $1 for update")
-        .bind(jobs[0].0)
-        .execute(&mut *held)
-        .await
-        .expect("the lock");
+    let held = locked(lab, jobs[0]).await;
     let taken = "select count(*) from tasks where state = 'succeeded' and kind = 'snapshot'";
     until("the others' results to be taken", async || (count(lab, taken).await == 2).then_some(())).await;
     held.rollback().await.expect("let go");

@@ -17,24 +17,12 @@ use ringvault_core::{
     task::{CheckTask, FindingKind},
 };
 use ringvault_vault::{Vault, VaultConfig, progress::TransferProgress};
-use support::content;
+use support::{content, copy_folder};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use world::{World, job, name};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/vault-v1");
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let target = to.join(entry.path().strip_prefix(from).unwrap());
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(target).unwrap();
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
 
 async fn write_fixture() {
     let mut world = World::on_folder(2).await;
@@ -59,7 +47,7 @@ async fn write_fixture() {
     if Path::new(FIXTURE).exists() {
         fs::remove_dir_all(FIXTURE).unwrap();
     }
-    copy(&path, Path::new(FIXTURE));
+    copy_folder(&path, Path::new(FIXTURE));
 }
 
 async fn verify(vault: &Vault, backup: &str) -> Vec<FindingKind> {
@@ -77,7 +65,7 @@ async fn a_vault_of_format_1_is_read_verified_healed_and_purged() {
     }
     let local = tempfile::tempdir().unwrap();
     let root = local.path().join("vault");
-    copy(Path::new(FIXTURE), &root);
+    copy_folder(Path::new(FIXTURE), &root);
     let config = VaultConfig::at(Url::from_directory_path(&root).unwrap());
     let vault = Vault::open(&config).await.unwrap().with_scratch(local.path());
     assert_eq!(vault.owner().await.unwrap().unwrap().deployment, "tests");

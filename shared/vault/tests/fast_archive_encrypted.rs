@@ -16,24 +16,12 @@ use std::{
 
 use ringvault_core::job::VerifyLevel;
 use ringvault_vault::{EncryptionConfig, Vault, VaultConfig, crypt::KeyChange};
-use support::content;
+use support::{content, copy_folder};
 use url::Url;
 use world::{STATEMENT, World, key_file, name};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/vault-v2");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/vault-v2.key");
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let target = to.join(entry.path().strip_prefix(from).unwrap());
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(target).unwrap();
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
 
 async fn write_fixture() {
     let (mut world, config) = World::encrypted(1).await;
@@ -56,7 +44,7 @@ async fn write_fixture() {
     if Path::new(FIXTURE).exists() {
         fs::remove_dir_all(FIXTURE).unwrap();
     }
-    copy(&root, Path::new(FIXTURE));
+    copy_folder(&root, Path::new(FIXTURE));
     fs::write(KEY, fs::read(key).unwrap()).unwrap();
 }
 
@@ -75,7 +63,7 @@ async fn an_encrypted_vault_of_format_2_is_read_verified_and_purged() {
     }
     let local = tempfile::tempdir().unwrap();
     let root = local.path().join("vault");
-    copy(Path::new(FIXTURE), &root);
+    copy_folder(Path::new(FIXTURE), &root);
     let config = VaultConfig {
         encryption: Some(EncryptionConfig::of_file(key(local.path()))),
         deployment: Some("tests".into()),

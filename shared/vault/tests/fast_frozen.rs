@@ -26,7 +26,7 @@ use ringvault_vault::{
     manifest::ManifestFile, progress::TransferProgress,
 };
 use serde::{Deserialize, Serialize};
-use support::{Lab, content, download_config};
+use support::{Lab, content, copy_folder, download_config};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use world::{World, job, name};
@@ -59,18 +59,6 @@ fn frozen() -> Vec<PathBuf> {
     found.sort();
     assert!(!found.is_empty());
     found
-}
-
-fn copy(from: &Path, to: &Path) {
-    for entry in walkdir::WalkDir::new(from) {
-        let entry = entry.unwrap();
-        let target = to.join(entry.path().strip_prefix(from).unwrap());
-        if entry.file_type().is_dir() {
-            fs::create_dir_all(target).unwrap();
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// The files that `nodes` of the world have now, as their paths below a download.
@@ -160,14 +148,14 @@ async fn write(name_of_it: &str) {
     let expected = Expected { cluster: world.cluster.clone(), backups, purge };
     let vault = world.lab.local.path().join("vault");
     fs::remove_dir_all(vault.join(".partial")).unwrap();
-    copy(&vault, &folder.join("vault"));
+    copy_folder(&vault, &folder.join("vault"));
     fs::write(folder.join("expected.json"), serde_json::to_string_pretty(&expected).unwrap() + "\n").unwrap();
 }
 
 /// A frozen vault, copied, and what is expected of it.
 async fn open(folder: &Path, local: &Path) -> (Vault, Expected) {
     let root = local.join("vault");
-    copy(&folder.join("vault"), &root);
+    copy_folder(&folder.join("vault"), &root);
     let config = VaultConfig::at(Url::from_directory_path(&root).unwrap());
     let vault = Vault::open(&config).await.unwrap().with_scratch(local);
     let expected = fs::read(folder.join("expected.json")).unwrap();

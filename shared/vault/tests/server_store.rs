@@ -105,7 +105,10 @@ async fn a_missing_right_is_told_from_a_wrong_key() {
         store.get("a", 1).await.unwrap_err(),
         store.head("a").await.unwrap_err(),
         store.list_folders("").await.unwrap_err(),
-        store.begin_multipart("a", ringvault_vault::store::MIN_PART, ringvault_vault::store::MIN_PART + 1).await.unwrap_err(),
+        store
+            .begin_multipart("a", ringvault_vault::store::MIN_PART, ringvault_vault::store::MIN_PART + 1)
+            .await
+            .unwrap_err(),
     ] {
         assert_eq!(error.kind, StoreErrorKind::AccessDenied, "{error}");
         assert_eq!(error.to_task_error().code, "RV-STORE-403");

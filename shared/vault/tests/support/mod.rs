@@ -32,6 +32,19 @@ use ringvault_vault::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
+/// Copies a folder with all that is below it, over what is there.
+pub fn copy_folder(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(target).unwrap();
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 /// Small enough that a test meets packs, puts and parts.
 pub fn config() -> UploadConfig {
     UploadConfig {
