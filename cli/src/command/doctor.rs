@@ -27,7 +27,7 @@ mod cluster;
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     cluster: ClusterOption,
-    /// Also try the store of this file's [vault] from here: a scheduler's file, or a worker's
+    /// Also try, from here, the store that this file names: a scheduler's file, or a worker's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
