@@ -240,16 +240,16 @@ async fn what_a_rebuild_reads_is_in_the_frozen_vaults_too() {
 #[tokio::test]
 async fn a_format_of_a_later_version_is_refused_and_named() {
     let folder = frozen().pop().unwrap();
-    let newer = br#"{"version": 2, "kind": "seal", "start": "differently"}"#;
+    let newer = br#"{"version": 3, "kind": "seal", "start": "differently"}"#;
     let put = |local: &Path, key: &str| {
         let path = local.join("vault").join(key);
         assert!(path.exists(), "{key}");
         fs::write(path, newer).unwrap();
     };
     let refused = |error: VaultError, key: &str| {
-        assert!(matches!(error, VaultError::UnsupportedVersion { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, VaultError::UnsupportedVersion { found: 3, .. }), "{error}");
         let text = error.to_string();
-        assert!(text.contains(key) && text.contains("version 2"), "{text}");
+        assert!(text.contains(key) && text.contains("version 3"), "{text}");
         assert_eq!(error.to_task_error().code, "RV-VAULT-VERSION");
     };
     let local = tempfile::tempdir().unwrap();
