@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 /// What no backup over the queue passes: the HTTP API, policies, housekeeping, and what takes a
 /// silent worker.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 15] = [
+    "catalog.rebuild",
     "cluster.rebind",
-    "hold.change",
+    "hold.",
     "housekeeping.",
     "intake.answer",
     "intake.control",

@@ -54,8 +54,8 @@ impl Step<'_> {
         topology.nodes.retain(|node| !forgotten.contains(&node.host_id));
         let live_workers = workers::count_live(self.conn, cluster, silence).await?;
         let outcomes = tasks::outcomes(self.conn, self.job.id).await?;
-        let tainted = match (&self.job.spec, stage) {
-            (JobSpec::Backup(_), StageKind::Seal) => backups::is_tainted(self.conn, self.job.id).await?,
+        let tainted = match (self.job.spec.backup(), stage) {
+            (Some((cluster, name)), StageKind::Seal) => backups::is_tainted(self.conn, cluster, name).await?,
             _ => false,
         };
         let planned = plan_stage(

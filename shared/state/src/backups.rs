@@ -247,22 +247,27 @@ pub async fn died(
     Ok(())
 }
 
-/// Whether, at any time since the job's backup began, a restore of its cluster was past its truncate, or
+/// Whether, at any time since this backup began, a restore of its cluster was past its truncate, or
 /// had ended there without success and no later restore has mended it: as [`sealed`] judges it, for the
 /// seal in the vault to say so too.
-pub async fn is_tainted(conn: &mut PgConnection, job: JobId) -> StateResult<bool> {
+pub async fn is_tainted(
+    conn: &mut PgConnection,
+    cluster: &ClusterName,
+    name: &BackupName,
+) -> StateResult<bool> {
     let tainted = sqlx::query_scalar!(
         r#"select exists (
-             select 1 from backups b join jobs r on r.cluster = b.cluster
-             where b.job = $1 and r.kind = 'restore' and r.past_no_return
+             select 1 from backups b join jobs r on r.cluster = $1
+             where b.cluster = $1 and b.name = $2 and r.kind = 'restore' and r.past_no_return
                and (r.state not in ('succeeded', 'cancelled', 'abandoned')
                  or r.ended_at > b.started_at
                  or (r.state = 'abandoned' and not exists (
                        select 1 from jobs later
-                       where later.kind = 'restore' and later.cluster = b.cluster
+                       where later.kind = 'restore' and later.cluster = $1
                          and later.past_no_return and later.state = 'succeeded'
                          and later.created_at > r.created_at)))) as "tainted!""#,
-        job.0
+        cluster.as_str(),
+        name.as_str()
     )
     .fetch_one(conn)
     .await?;
