@@ -102,6 +102,16 @@ async fn a_store_that_encrypts_in_another_way_than_asked_is_refused_and_nothing_
         );
         assert!(deleted.body.contains(DATA), "{deleted:?}");
 
+        if answer.is_empty() {
+            // Of parts a store may say nothing: the object is asked in the end, and goes again.
+            let upload = store.begin_multipart(DATA, MIN_PART, 4).await.unwrap();
+            upload.part(1, Bytes::from_static(b"part")).await.unwrap();
+            let error = upload.finish(4).await.unwrap_err();
+            assert_eq!(error.kind, StoreErrorKind::NotEncrypted, "{error}");
+            let asked = server.take();
+            assert!(asked.iter().any(|asked| asked.line.contains("?delete")), "{asked:?}");
+            continue;
+        }
         let error = store.begin_multipart(DATA, MIN_PART, MIN_PART + 3).await.unwrap_err();
         assert_eq!(error.kind, StoreErrorKind::NotEncrypted, "{error}");
         let aborted = server.take().pop().unwrap();

@@ -73,6 +73,9 @@ pub fn s3(asked: &Asked, headers: &[(&str, &str)]) -> Response<Body> {
         ("POST", uri) if uri.ends_with("?uploads") => {
             "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"
         }
+        ("POST", uri) if uri.contains("uploadId=") => {
+            "<CompleteMultipartUploadResult><ETag>\"e\"</ETag></CompleteMultipartUploadResult>"
+        }
         ("POST", uri) if uri.contains("?delete") => "<DeleteResult></DeleteResult>",
         ("PUT", _) if asked.header("x-amz-copy-source").is_some() => {
             "<CopyObjectResult><ETag>\"e\"</ETag></CopyObjectResult>"

@@ -85,6 +85,17 @@ impl S3Store {
         Ok(PutInfo { version_id: done.version_id, etag: done.e_tag })
     }
 
+    /// Asks an object that `operation` has made whether it lies there as it was asked for.
+    async fn must_be_encrypted(&self, operation: &'static str, key: &str) -> StoreResult<()> {
+        if !self.sse.is_asked_for() {
+            return Ok(());
+        }
+        let request = self.client.head_object().bucket(&*self.bucket).key(self.full(key));
+        let sent = sse::with_key!(request, self.sse).send().await;
+        let found = sent.map_err(|e| failure::classify("HeadObject", key, &e))?;
+        self.sse.check(operation, key, &sse::said!(found))
+    }
+
     pub(super) async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
         let mut tries = 0;
         loop {

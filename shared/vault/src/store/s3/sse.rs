@@ -41,6 +41,13 @@ pub(super) struct Answer<'a> {
     pub(super) customer_md5: Option<&'a str>,
 }
 
+impl Answer<'_> {
+    /// Whether it says nothing of encryption, be it so or not.
+    pub(super) fn is_silent(&self) -> bool {
+        self.algorithm.is_none() && self.customer_md5.is_none()
+    }
+}
+
 /// Asks for encryption: of a put, a copy, a multipart upload.
 macro_rules! encrypted {
     ($request:expr, $sse:expr) => {{
@@ -95,6 +102,11 @@ impl Sse {
                 Self { customer: Some(CustomerKey::read(key_file)?), ..Self::default() }
             }
         })
+    }
+
+    /// Whether a store is asked for more than it does by itself.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.algorithm.is_some() || self.customer.is_some()
     }
 
     pub(super) fn algorithm(&self) -> Option<ServerSideEncryption> {
