@@ -5,13 +5,14 @@ mod support;
 mod world;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
 
 use ringvault_core::{
-    job::VerifyLevel::{Digest, Presence},
-    task::FindingKind,
+    job::VerifyLevel::{Digest, Presence, Sstable},
+    task::{CheckResult, FindingKind},
 };
 use ringvault_vault::{
     EncryptionConfig, Vault, VaultConfig, VaultError, download::DownloadError, manifest::ManifestFile,
@@ -70,6 +71,9 @@ async fn backups_of_every_file_come_back_are_verified_reused_and_purged() {
     assert_comes_back(&mut world, "b1", &first).await;
     world.assert_whole("b1").await;
     assert_eq!(world.verify("b1", Presence, 3).await.findings, []);
+    let read = world.verify("b1", Sstable, 2).await;
+    assert_eq!(read.findings, []);
+    assert!(read.bytes > 0);
 
     world.nodes[0].rewrite("ks", "t", "1", "Statistics.db", &content("new", 5001));
     let second = world.backup("b2").await;
@@ -242,6 +246,12 @@ async fn of_a_damaged_pack_exactly_the_files_are_named_that_cannot_be_read() {
     let result = world.verify("b1", Digest, 1).await;
     assert!(result.findings.iter().all(|found| found.key == pack && found.kind == FindingKind::Corrupt));
     assert!((1..8).contains(&result.findings.len()), "{:?}", result.findings);
+    let files = |result: &CheckResult| {
+        result.findings.iter().map(|found| found.file.clone()).collect::<BTreeSet<_>>()
+    };
+    let deep = world.verify("b1", Sstable, 1).await;
+    assert!(deep.findings.iter().all(|found| found.key == pack && found.kind == FindingKind::Corrupt));
+    assert_eq!(files(&deep), files(&result));
 }
 
 #[tokio::test]

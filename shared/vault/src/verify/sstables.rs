@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{damage, records::Opened, target, unless_stopped};
 use crate::{
     error::{VaultError, VaultResult},
-    hash::{ContentHasher, Digest},
+    hash::{ContentHasher, Digest, HashKey},
     identity::Vault,
     manifest::{Component, Entry, ManifestFile, SstableEntry},
     progress::TransferProgress,
@@ -111,7 +111,8 @@ impl Vault {
         let absent: BTreeMap<String, Wrong> =
             absent.into_iter().map(|(key, damage)| (key, (damage.kind, damage.detail))).collect();
         let mut inspected = Inspected { objects, ..Inspected::default() };
-        let reading = Reading { vault: self, absent: &absent, progress, stop };
+        let hash_key = self.store().hash_key();
+        let reading = Reading { vault: self, hash_key, absent: &absent, progress, stop };
         let (reading, units) = (&reading, &units);
         let reads = futures::stream::iter(0..units.len())
             .map(|n| async move { reading.unit(&units[n], structure).await });
@@ -205,6 +206,7 @@ fn identity(entry: &Entry) -> Digest {
 
 struct Reading<'a> {
     vault: &'a Vault,
+    hash_key: HashKey,
     absent: &'a BTreeMap<String, Wrong>,
     progress: &'a TransferProgress,
     stop: &'a CancellationToken,
@@ -357,7 +359,7 @@ impl Reading<'_> {
                 futures::stream::once(opened).try_flatten().boxed()
             }
         };
-        Open { component, pieces, hasher: ContentHasher::new(), ended: false, wrong: None }
+        Open { component, pieces, hasher: self.hash_key.hasher(), ended: false, wrong: None }
     }
 
     /// The small components in packs, by name: neighbours in one request.
@@ -398,6 +400,8 @@ impl Reading<'_> {
                         held.insert(component.name.clone(), Ok(body.slice(begin.min(end)..end)));
                     }
                 }
+                // Sound ones lie beside what cannot be read: each is asked for by itself.
+                Err(error) if run.len() > 1 && error.is_damage() => {}
                 Err(error) => {
                     for component in run {
                         held.insert(component.name.clone(), Err(error.clone().into()));
