@@ -26,11 +26,12 @@ impl S3Store {
         let request = sse::with_source_key!(sse::encrypted!(request, self.sse), self.sse);
         let sent = request.set_storage_class(self.class_of(to)).send().await;
         let done = sent.map_err(|e| failure::classify("CopyObject", from, &e))?;
-        match self.sse.check("CopyObject", to, &sse::said!(done)) {
-            Ok(()) => Ok(()),
-            // MinIO encrypts a copy and does not say so in its answer.
-            Err(_) => self.must_be_encrypted("CopyObject", to).await,
+        let said = sse::said!(done);
+        // MinIO encrypts a copy and does not say so in its answer.
+        if said.is_silent() {
+            return self.must_be_encrypted("CopyObject", to).await;
         }
+        self.sse.check("CopyObject", to, &said)
     }
 
     async fn copy_in_parts(&self, source: &str, to: &str, size: u64, part: u64) -> StoreResult<()> {

@@ -23,6 +23,8 @@ pub(crate) struct S3Multipart {
     store: S3Store,
     key: String,
     id: String,
+    /// Whether the store has said nothing yet of how the object will lie.
+    is_unsaid: bool,
     parts: Mutex<BTreeMap<u32, CompletedPart>>,
 }
 
@@ -50,7 +52,8 @@ impl S3Store {
         let begun = sent.map_err(|e| failure::classify(operation, key, &e))?;
         // MinIO says nothing of it here, whatever it does: then the whole object is asked in the end.
         let said = sse::said!(begun);
-        let encrypted = if said.is_silent() { Ok(()) } else { self.sse.check(operation, key, &said) };
+        let is_unsaid = said.is_silent();
+        let encrypted = if is_unsaid { Ok(()) } else { self.sse.check(operation, key, &said) };
         let id = begun.upload_id.ok_or_else(|| {
             StoreError::new(StoreErrorKind::Other, operation, key, "the answer names no upload")
         })?;
@@ -60,7 +63,7 @@ impl S3Store {
             }
             return Err(clear);
         }
-        Ok(S3Multipart { store: self.clone(), key: key.to_owned(), id, parts: Mutex::default() })
+        Ok(S3Multipart { store: self.clone(), key: key.to_owned(), id, is_unsaid, parts: Mutex::default() })
     }
 
     pub(crate) async fn abort_uploads(&self, folder: &str) -> StoreResult<usize> {
@@ -148,7 +151,9 @@ impl S3Multipart {
             .send()
             .await
             .map_err(|e| failure::classify("CompleteMultipartUpload", &self.key, &e))?;
-        if let Err(clear) = self.store.must_be_encrypted("CompleteMultipartUpload", &self.key).await {
+        if self.is_unsaid
+            && let Err(clear) = self.store.must_be_encrypted("CompleteMultipartUpload", &self.key).await
+        {
             if clear.kind == StoreErrorKind::NotEncrypted {
                 self.store.take_back(&self.key).await;
             }
