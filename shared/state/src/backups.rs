@@ -192,28 +192,18 @@ pub async fn expire(
     Ok(())
 }
 
-/// The backup is sealed, be it that it was taken for dead. It is tainted if, at any time since it began,
-/// a restore of its cluster was past its truncate, or had ended there without success and no later
-/// restore has mended it. `false`: its seal was known already, or it has expired since.
+/// The backup is sealed, be it that it was taken for dead. `false`: its seal was known already, or it
+/// has expired since.
 pub async fn sealed(
     conn: &mut PgConnection,
     cluster: &ClusterName,
     name: &BackupName,
     seal: &SealResult,
 ) -> StateResult<bool> {
+    let tainted = is_tainted(conn, cluster, name).await?;
     let done = sqlx::query!(
-        r#"update backups b set state = $3, sealed_at = $4, figures = $5, coverage = $6, remarks = $7,
-             tainted = exists (
-                 select 1 from jobs r
-                 where r.kind = 'restore' and r.cluster = b.cluster and r.past_no_return
-                   and (r.state not in ('succeeded', 'cancelled', 'abandoned')
-                     or r.ended_at > b.started_at
-                     or (r.state = 'abandoned' and not exists (
-                           select 1 from jobs later
-                           where later.kind = 'restore' and later.cluster = b.cluster
-                             and later.past_no_return and later.state = 'succeeded'
-                             and later.created_at > r.created_at))))
-         where cluster = $1 and name = $2 and state in ('running', 'dead') and purged_at is null"#,
+        "update backups set state = $3, sealed_at = $4, figures = $5, coverage = $6, remarks = $7, tainted = $8
+         where cluster = $1 and name = $2 and state in ('running', 'dead') and purged_at is null",
         cluster.as_str(),
         name.as_str(),
         BackupState::from(seal.coverage).as_str(),
@@ -221,6 +211,7 @@ pub async fn sealed(
         word::json("figures", &seal.figures)?,
         word::json("a coverage report", &seal.report)?,
         word::json("remarks", &seal.remarks)?,
+        tainted,
     )
     .execute(conn)
     .await?;
@@ -248,8 +239,7 @@ pub async fn died(
 }
 
 /// Whether, at any time since this backup began, a restore of its cluster was past its truncate, or
-/// had ended there without success and no later restore has mended it: as [`sealed`] judges it, for the
-/// seal in the vault to say so too.
+/// had ended there without success and no later restore has mended it.
 pub async fn is_tainted(
     conn: &mut PgConnection,
     cluster: &ClusterName,

@@ -45,19 +45,7 @@ pub async fn add_by_name(
     reason: Option<&str>,
     created_by: &str,
 ) -> StateResult<bool> {
-    let done = sqlx::query!(
-        "insert into holds (id, cluster, backup, name, reason, created_by) values ($1, $2, $3, $4, $5, $6)
-         on conflict do nothing",
-        Uuid::now_v7(),
-        cluster.as_str(),
-        backup.as_str(),
-        name,
-        reason,
-        created_by
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() > 0)
+    insert_by_name(conn, (cluster, backup), (name, reason), created_by, None).await
 }
 
 /// Adds a hold by hand as the vault's record says. `false`: there is one of that name.
@@ -67,16 +55,27 @@ pub async fn add_as_recorded(
     (name, reason): (&str, Option<&str>),
     (created_by, created_at): (&str, DateTime<Utc>),
 ) -> StateResult<bool> {
+    insert_by_name(conn, (cluster, backup), (name, reason), created_by, Some(created_at)).await
+}
+
+/// `recorded_at`: since when the vault has a record of it, if it has.
+async fn insert_by_name(
+    conn: &mut PgConnection,
+    (cluster, backup): (&ClusterName, &BackupName),
+    (name, reason): (&str, Option<&str>),
+    created_by: &str,
+    recorded_at: Option<DateTime<Utc>>,
+) -> StateResult<bool> {
     let done = sqlx::query!(
         "insert into holds (id, cluster, backup, name, reason, created_by, created_at, recorded)
-         values ($1, $2, $3, $4, $5, $6, $7, true) on conflict do nothing",
+         values ($1, $2, $3, $4, $5, $6, coalesce($7, now()), $7 is not null) on conflict do nothing",
         Uuid::now_v7(),
         cluster.as_str(),
         backup.as_str(),
         name,
         reason,
         created_by,
-        created_at
+        recorded_at
     )
     .execute(conn)
     .await?;
