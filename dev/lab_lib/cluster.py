@@ -42,7 +42,9 @@ def _free_block(taken: set[int], nodes: int) -> int:
     for block in range(256):
         addresses = [f"127.0.{block}.{index}" for index in range(1, nodes + 1)]
         wanted = (node_conf.CQL_PORT, node_conf.STORAGE_PORT, node_conf.JOLOKIA_PORT)
-        if block not in taken and all(ports.is_free(address, port) for address in addresses for port in wanted):
+        if block in taken or not ports.claim(f"127.0.{block}.0", node_conf.CQL_PORT):
+            continue
+        if all(ports.is_free(address, port) for address in addresses for port in wanted):
             return block
     raise LabError("no free block of loopback addresses for another cluster", 9)
 

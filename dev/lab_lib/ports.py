@@ -1,13 +1,18 @@
 """Ports: the lab's own range first, the next free one where somebody else holds it.
 
-A port is free when it can be bound right now. The lab's ports are recorded, so that they stay the same from
-one `up` to the next unless a foreign process took one while the lab was down.
+A port is free when it can be bound right now and no other lab has chosen it: between the choice and the moment
+that a server binds it, two labs that come up at the same time would take the same one. What was chosen is claimed
+by a lock on a file until this process ends, and by then its server is there. The lab's ports are recorded, so that
+they stay the same from one `up` to the next unless a foreign process took one while the lab was down.
 """
 
+import fcntl
 import os
 import socket
 import threading
+from typing import IO
 
+from . import paths
 from .errors import LabError
 
 # Far from every default, in blocks that leave room for the next free one.
@@ -22,7 +27,7 @@ DEFAULTS = {
     "jmx": 17100,
 }
 
-_given: set[tuple[str, int]] = set()
+_claimed: dict[tuple[str, int], IO[str]] = {}
 _lock = threading.Lock()
 
 
@@ -34,6 +39,23 @@ def is_free(address: str, port: int) -> bool:
             probe.listen(1)
         except OSError:
             return False
+    return True
+
+
+def claim(address: str, port: int) -> bool:
+    """Takes a free port for this process. False where it is in use, or chosen by another lab or here before."""
+    if (address, port) in _claimed:
+        return False
+    file = (paths.make(paths.CACHE / "ports") / f"{address}_{port}").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    if not is_free(address, port):
+        file.close()
+        return False
+    _claimed[address, port] = file
     return True
 
 
@@ -53,8 +75,7 @@ def choose(name: str, recorded: int = 0, avoid: tuple[int, ...] = ()) -> int:
     first = first_choice(name)
     with _lock:
         for port in ([recorded] if recorded else []) + list(range(first, min(first + 400, 65536))):
-            if ("127.0.0.1", port) not in _given and port not in avoid and is_free("127.0.0.1", port):
-                _given.add(("127.0.0.1", port))
+            if port not in avoid and claim("127.0.0.1", port):
                 return port
     raise LabError(f"no free port for {name} from {first} on. Next: set RINGVAULT_LAB_{name.upper()}_PORT", 9)
 
