@@ -4,6 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
     BackupName, ClusterName,
     job::{JobSpec, RestoreMethod, RestoreSpec},
+    restore::{InvalidRename, Renames},
+    selection::Selection,
 };
 
 use super::{find, start};
@@ -40,6 +42,11 @@ pub(crate) struct WhatArgs {
     source: ClusterOption,
     #[command(flatten)]
     selection: SelectionArgs,
+    /// Bring a keyspace or a table under another name: KEYSPACE=KEYSPACE or
+    /// KEYSPACE.TABLE=KEYSPACE.TABLE. May be given several times; where neither --keyspace nor
+    /// --table is, nothing else is brought
+    #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
+    rename: Vec<String>,
     /// How
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
@@ -131,7 +138,27 @@ async fn plan(context: &Context, client: &Client, what: &WhatArgs, args: &StartA
     Ok(exit)
 }
 
+fn rename(text: &str) -> Result<String, String> {
+    Renames::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// What is renamed, and what is selected: where nothing is named, what is renamed and nothing else.
+fn names(args: &WhatArgs) -> Outcome<(Renames, Selection)> {
+    let usage = |error: InvalidRename| Failure::usage(format!("--rename: {error}"));
+    let mut renames = Renames::default();
+    for text in &args.rename {
+        renames.add(text).map_err(usage)?;
+    }
+    let mut selection = args.selection.selection();
+    if selection.names_nothing() {
+        selection = Selection { exclude: selection.exclude, ..renames.selection() };
+    }
+    renames.check(&selection).map_err(usage)?;
+    Ok((renames, selection))
+}
+
 async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<RestoreSpec> {
+    let (rename, selection) = names(args)?;
     let backup = find::backup(client, args.source.cluster.as_ref(), &args.from).await?;
     if !backup.state.is_sealed() {
         let message = format!(
@@ -147,7 +174,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         source: backup.cluster,
         backup: backup.name,
         target: args.to.clone(),
-        selection: args.selection.selection(),
+        selection,
         method: match args.method {
             Method::Auto => RestoreMethod::Auto,
             Method::Copy => RestoreMethod::Copy,
@@ -159,7 +186,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         with_auth: args.with_auth,
         plan_only,
         rate_limit: args.rate_limit,
-        rename: std::collections::BTreeMap::new(),
+        rename,
         nodes: Vec::new(),
     })
 }
@@ -170,7 +197,10 @@ fn tables(spec: &RestoreSpec) -> String {
     if selection.names_nothing() {
         return "every table that the backup holds".to_owned();
     }
-    let keyspaces = selection.keyspaces.iter().map(|keyspace| format!("keyspace {keyspace}"));
-    let tables = selection.tables.iter().map(|table| format!("table {table}"));
+    let keyspaces = selection
+        .keyspaces
+        .iter()
+        .map(|keyspace| format!("keyspace {}", spec.rename.target_keyspace(keyspace)));
+    let tables = selection.tables.iter().map(|table| format!("table {}", spec.rename.target(table)));
     keyspaces.chain(tables).collect::<Vec<_>>().join(", ")
 }

@@ -6,6 +6,7 @@ use ringvault_core::{
     BackupName, ClusterName, PolicyName,
     backup::{BackupState, Scope},
     job::{BackupSpec, JobSpec, RestoreSpec},
+    restore::InvalidRename,
     selection::is_system_keyspace,
 };
 use ringvault_state::{
@@ -30,9 +31,8 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
 }
 
 fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
-    if !spec.rename.is_empty() {
-        return Err(SubmitError::Unsupported { field: "rename" });
-    }
+    let invalid = |why: InvalidRename| SubmitError::Invalid { field: "rename", why: why.to_string() };
+    spec.rename.check(&spec.selection).map_err(invalid)?;
     if !spec.nodes.is_empty() {
         return Err(SubmitError::Unsupported { field: "nodes" });
     }
@@ -207,8 +207,14 @@ mod tests {
     }
 
     #[test]
+    fn a_rename_that_cannot_be_done_is_refused() {
+        assert_eq!(restore(r#","rename":{"a.b":"a.c"}"#), Ok(()));
+        assert_eq!(restore(r#","rename":{"a.b":"a.b"}"#), Err("RV-INVALID"));
+        assert_eq!(restore(r#","rename":{"a.b":"a.c"},"selection":{"keyspaces":["z"]}"#), Err("RV-INVALID"));
+    }
+
+    #[test]
     fn what_cannot_be_done_yet_is_refused() {
-        assert_eq!(restore(r#","rename":{"a.b":"a.c"}"#), Err("RV-UNSUPPORTED"));
         let node = r#","nodes":["00000000-0000-0000-0000-000000000001"]"#;
         assert_eq!(restore(node), Err("RV-UNSUPPORTED"));
     }

@@ -24,6 +24,7 @@ async fn both_controls_say_the_same_of_a_node() {
         let (jolokia, mut nodetool) =
             (by_jolokia.node_info().await.unwrap(), by_nodetool.node_info().await.unwrap());
         assert_eq!(jolokia.host_id, session.local().host_id);
+        assert_eq!(by_nodetool.host_id().await.unwrap(), jolokia.host_id);
         assert_eq!(jolokia.release_version, session.local().release_version);
         assert_eq!(jolokia.cluster_name, session.local().cluster_name);
         assert_eq!(jolokia.partitioner, session.local().partitioner);

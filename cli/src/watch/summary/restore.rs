@@ -41,6 +41,7 @@ pub(crate) fn plan_block(detail: &JobDetail) -> String {
     };
     let mut facts = Facts::default();
     facts.add("Mode", mode(plan));
+    facts.each("Rename", renames(detail));
     facts.add("Download", download(plan, rate_limit(detail)));
     if !outcome.preflight.is_empty() {
         facts.add("Disk", disk(&outcome.preflight, plan));
@@ -63,6 +64,7 @@ pub(super) fn text(out: &Output, detail: &JobDetail) -> String {
     if let Some(plan) = &outcome.plan {
         facts.add("Mode", mode(plan));
     }
+    facts.each("Rename", renames(detail));
     let Some(restored) = &outcome.restored else {
         return facts.render();
     };
@@ -124,6 +126,15 @@ fn download(plan: &PlanResult, rate_limit: Option<u64>) -> String {
         text += ", time unknown (no --rate-limit to reckon with)";
     }
     text
+}
+
+fn renames(detail: &JobDetail) -> Vec<String> {
+    match &detail.spec {
+        JobSpec::Restore(spec) => {
+            spec.rename.pairs().map(|(old, new)| format!("{old} comes as {new}")).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn rate_limit(detail: &JobDetail) -> Option<u64> {

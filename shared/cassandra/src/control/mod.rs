@@ -134,6 +134,11 @@ impl NodeControl {
         either!(self, control => control.node_info().await)
     }
 
+    /// Which node it is, for less than [`NodeControl::node_info`] costs where each question is a process.
+    pub async fn host_id(&self) -> Result<HostId> {
+        either!(self, control => control.host_id().await)
+    }
+
     /// The ring's members that this node takes to be up, itself among them.
     pub async fn live_members(&self) -> Result<BTreeSet<HostId>> {
         either!(self, control => control.live_members().await)

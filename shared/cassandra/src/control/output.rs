@@ -9,7 +9,7 @@ use super::NodeInfo;
 
 /// Puts `info -T`, `describecluster`, `version` and `netstats` together, or says what is missing.
 pub fn node_info(info: &str, cluster: &str, version: &str, netstats: &str) -> Result<NodeInfo, &'static str> {
-    let host_id = value_of(info, "ID").and_then(|id| id.parse::<HostId>().ok());
+    let host_id = host_id(info);
     let mut tokens = values_of(info, "Token")
         .map(|token| token.parse().map(Token))
         .collect::<Result<Vec<_>, _>>()
@@ -31,6 +31,11 @@ pub fn node_info(info: &str, cluster: &str, version: &str, netstats: &str) -> Re
         tokens,
         data_dirs: None,
     })
+}
+
+/// The host id in the answer to `info`.
+pub fn host_id(info: &str) -> Option<HostId> {
+    value_of(info, "ID")?.parse().ok()
 }
 
 /// Values of the lines `key : value`, whatever the white space.

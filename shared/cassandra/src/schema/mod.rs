@@ -9,6 +9,7 @@ mod compare;
 mod create;
 mod dump;
 mod names;
+mod rename;
 pub mod statements;
 mod types;
 
@@ -19,6 +20,7 @@ pub use compare::{TableComparison, compare_table};
 pub(crate) use create::replication_map;
 pub use create::{CreateOptions, CreateReport};
 pub use names::{quote_name, unquote_name};
+pub use rename::RenameConflict;
 pub use types::{TypeMisfit, compare_types};
 
 /// Version of the serialised form of [`SchemaDump`].
@@ -151,6 +153,18 @@ pub enum ClusteringOrder {
     Asc,
     /// Descending.
     Desc,
+}
+
+impl SchemaObject {
+    /// Whether both statements say the same of their object, however names are quoted in them, and
+    /// but for its id.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let words = |object: &Self| {
+            let id = object.table.as_ref().map(|shape| shape.table_id.to_string()).unwrap_or_default();
+            object.statements.iter().map(|text| text.replace('"', "").replace(&id, "")).collect::<Vec<_>>()
+        };
+        words(self) == words(other)
+    }
 }
 
 impl SchemaDump {

@@ -133,10 +133,81 @@ pub fn with_replication(statement: &str, map: &str) -> Option<String> {
     Some(format!("{head}replication = {map}{tail}"))
 }
 
+/// The statement for another keyspace: where a name of `from` stands before a dot, it becomes one of
+/// `to`. With `table`, the reference of that number (counted from 0) is to the table and gets that
+/// name. What stands in `'…'` or `$$…$$` is left alone.
+pub fn with_names(statement: &str, from: &str, to: &str, table: Option<(usize, &str)>) -> String {
+    let mut out = String::with_capacity(statement.len() + 32);
+    let (mut rest, mut references) = (statement, 0);
+    while let Some(next) = rest.chars().next() {
+        let quote = match next {
+            '\'' => Some("'"),
+            '$' if rest.starts_with("$$") => Some("$$"),
+            _ => None,
+        };
+        if let Some(quote) = quote {
+            let inner = &rest[quote.len()..];
+            let end = inner.find(quote).map_or(rest.len(), |found| found + 2 * quote.len());
+            out.push_str(&rest[..end]);
+            rest = &rest[end..];
+            continue;
+        }
+        let word = word_of(rest);
+        if word.is_empty() {
+            out.push(next);
+            rest = &rest[next.len_utf8()..];
+            continue;
+        }
+        rest = &rest[word.len()..];
+        let name = rest.strip_prefix('.').map(word_of).filter(|name| !name.is_empty());
+        match name {
+            Some(name) if super::unquote_name(word) == from => {
+                rest = &rest[1 + name.len()..];
+                let own = match table {
+                    Some((place, table)) if place == references => table.to_owned(),
+                    _ => super::unquote_name(name),
+                };
+                references += 1;
+                out.extend([super::quote_name(to).as_str(), ".", super::quote_name(&own).as_str()]);
+            }
+            _ => out.push_str(word),
+        }
+    }
+    out
+}
+
+/// The name that the text begins with, in double quotes or not; empty if it begins with none.
+fn word_of(text: &str) -> &str {
+    if text.starts_with('"') {
+        return identifier(text).unwrap_or(text);
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn names_are_written_anew_where_they_are_names() {
+        let view = "CREATE MATERIALIZED VIEW k.\"V\" AS SELECT \"k.t\", kk FROM k.t WHERE kk.t = 'k.t''s' AND x = $$k.t$$";
+        assert_eq!(
+            with_names(view, "k", "N", Some((1, "new"))),
+            "CREATE MATERIALIZED VIEW \"N\".\"V\" AS SELECT \"k.t\", kk FROM \"N\".\"new\" WHERE kk.t = 'k.t''s' AND x = $$k.t$$"
+        );
+        let quoted = "ALTER TABLE \"O\"\"d\".t DROP a USING TIMESTAMP 1.5";
+        assert_eq!(
+            with_names(quoted, "O\"d", "n", None),
+            "ALTER TABLE \"n\".\"t\" DROP a USING TIMESTAMP 1.5"
+        );
+        let masked = "CREATE TABLE k.t (a int MASKED WITH k.hide(3) PRIMARY KEY)";
+        assert_eq!(
+            with_names(masked, "k", "n", Some((0, "u"))),
+            "CREATE TABLE \"n\".\"u\" (a int MASKED WITH \"n\".\"hide\"(3) PRIMARY KEY)"
+        );
+    }
 
     #[test]
     fn semicolons_inside_quotes_end_nothing() {
@@ -191,6 +262,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn renaming_changes_nothing_but_names_of_the_keyspace(text in "[ak.'\"$ é\n]{0,60}") {
+            prop_assert_eq!(with_names(&text, "other", "n", Some((0, "t"))), text);
+        }
+
         #[test]
         fn ordering_never_panics(text in "[aDROP \"\n,;é]{0,60}") {
             let alter = format!("ALTER TABLE k.t DROP {text}");

@@ -92,7 +92,7 @@ pub fn compare_types(wanted: &SchemaDump, existing: &SchemaDump, tables: &[Table
             let name = format!("{}.{}", was.keyspace, was.name);
             match existing.find(ObjectKind::Type, &was.keyspace, &was.name) {
                 None => Some(TypeMisfit::Missing { name }),
-                Some(is) if is.statements != was.statements => Some(TypeMisfit::Differs { name }),
+                Some(is) if !is.says_the_same(was) => Some(TypeMisfit::Differs { name }),
                 Some(_) => None,
             }
         })

@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::JobKind;
 use crate::{
-    BackupName, ClusterName, HostId, PolicyName,
-    cluster::RequiredCoverage,
-    policy::Retention,
-    selection::{Selection, TableName},
+    BackupName, ClusterName, HostId, PolicyName, cluster::RequiredCoverage, policy::Retention,
+    restore::Renames, selection::Selection,
 };
 
 /// What a job does, by kind.
@@ -192,9 +190,9 @@ pub struct RestoreSpec {
     /// Bytes a second each node may download; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
-    /// Tables under other names. Reserved: refused until renames can be done.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub rename: BTreeMap<TableName, TableName>,
+    /// Keyspaces and tables under other names, beside what bears their own.
+    #[serde(default, skip_serializing_if = "Renames::is_empty")]
+    pub rename: Renames,
     /// Only these nodes of the backup. Reserved: refused until single nodes can be restored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<HostId>,

@@ -3,11 +3,13 @@
 
 mod auth;
 mod method;
+mod rename;
 mod ring;
 mod share;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
 pub use method::{Method, MethodChoice, NoMethod, choose_method};
+pub use rename::{InvalidRename, Renames};
 pub use ring::ring_changes;
 pub use share::{Owners, Share, SstableFacts};
 

@@ -14,7 +14,7 @@ use ringvault_cassandra::{
 };
 use ringvault_core::{
     ErrorClass, TaskError,
-    restore::{AUTH_KEYSPACE, loaded_as},
+    restore::AUTH_KEYSPACE,
     selection::TableName,
     task::{ApplyResult, RestoreTask},
 };
@@ -63,7 +63,7 @@ impl Executor {
         let plan = self.read_plan(task).await?;
         self.node.reconnect().await;
         self.refuse_changed_ring(&plan).await?;
-        let loaded: Vec<TableName> = plan.tables.iter().map(|table| loaded_as(plan.job, table)).collect();
+        let loaded: Vec<TableName> = plan.tables.iter().map(|table| plan.loaded_as(table)).collect();
         self.refuse_missing_tables(&loaded).await?;
         let stage = self.stage_dir(task.job).await?;
         make_dir(&stage)?;
@@ -140,7 +140,7 @@ impl Executor {
         attempt.handle.go_on()?;
         let dirs = [batch.dir.clone()];
         point!("apply.import.before").hit().await?;
-        let outcome = self.node.importer()?.import(&loaded_as(attempt.plan.job, table), &dirs, options).await;
+        let outcome = self.node.importer()?.import(&attempt.plan.loaded_as(table), &dirs, options).await;
         point!("apply.import.after").hit().await?;
         let left = attempt.taken.settle(&batch)?;
         let outcome = outcome?;
@@ -158,6 +158,7 @@ impl Executor {
         left: &[String],
         outcome: &ImportOutcome,
     ) -> TaskError {
+        let table = attempt.plan.spec.rename.target(table);
         let named: Vec<&str> = left.iter().take(MAX_NAMED).map(String::as_str).collect();
         let more = left.len().saturating_sub(MAX_NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -197,7 +198,8 @@ impl Executor {
         if least < MIN_COUNTED {
             return Ok(());
         }
-        let now = self.node.control().estimated_partitions(table).await?;
+        let table = attempt.plan.spec.rename.target(table);
+        let now = self.node.control().estimated_partitions(&table).await?;
         // The estimate is good to a few hundredths.
         if now >= least - least / 10 {
             return Ok(());

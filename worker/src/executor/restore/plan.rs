@@ -8,7 +8,7 @@ use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Replication, Topology},
-    restore::{AUTH_KEYSPACE, choose_method, is_restored_online},
+    restore::{AUTH_KEYSPACE, Renames, choose_method, is_restored_online},
     selection::TableName,
     task::{PlanResult, RestoreTask},
 };
@@ -16,7 +16,7 @@ use ringvault_vault::backup::SealRecord;
 
 use super::{
     plan_checks::{Findings, SchemaCheck},
-    record::{PlannedManifest, PlannedTable, RestorePlan},
+    record::{PlannedManifest, PlannedTable, RestorePlan, renamed},
     ring::ring_motion,
 };
 use crate::{
@@ -40,27 +40,38 @@ impl Executor {
         let existing = cql.schema().await?;
 
         let tables = planned_tables(task, &seal, &schema);
+        let targets: Vec<TableName> = tables.iter().map(|table| spec.rename.target(table)).collect();
+        let wanted = renamed(&schema, spec, &tables, task.job)?;
         let mut findings = Findings::default();
-        let check = SchemaCheck { spec, seal: &seal, wanted: &schema, existing: &existing, tables: &tables };
+        let check = SchemaCheck {
+            spec,
+            seal: &seal,
+            backup: &schema,
+            wanted: &wanted,
+            existing: &existing,
+            tables: &tables,
+            targets: &targets,
+        };
         check.selection(&mut findings);
         check.schema(&target, &mut findings);
         check.coverage(&mut findings);
         check.age(Utc::now(), &cql.gc_grace().await?, &mut findings);
         check.views(&mut findings);
+        check.renames(&mut findings);
         check.roles(&mut findings);
         for problem in ring_motion(&self.node.control().node_info().await?) {
             findings.blocker(problem);
         }
-        self.check_empty(spec, &existing, &tables, &mut findings).await?;
+        self.check_empty(spec, &existing, &targets, &mut findings).await?;
 
         handle.step(1, 4, "method");
         let held: Vec<HostId> = seal.nodes.iter().map(|node| node.host_id).collect();
-        let keyspaces = target_replication(&seal.topology, &target, &tables);
-        let choice =
-            choose_method(spec.method, &seal.topology, &held, &target, &keyspaces).map_err(|error| {
-                TaskError::permanent("RV-METHOD", error.to_string())
-                    .with_next("leave --method out, or say --method import")
-            })?;
+        let source = under_target_names(&seal.topology, &tables, &spec.rename);
+        let keyspaces = target_replication(&source, &target, &targets);
+        let choice = choose_method(spec.method, &source, &held, &target, &keyspaces).map_err(|error| {
+            TaskError::permanent("RV-METHOD", error.to_string())
+                .with_next("leave --method out, or say --method import")
+        })?;
         let mut plan = RestorePlan {
             version: RestorePlan::VERSION,
             job: task.job,
@@ -159,6 +170,21 @@ fn table_ids(schema: &SchemaDump, tables: &[TableName]) -> BTreeMap<TableName, P
             Some((table.clone(), PlannedTable { table_id, ..PlannedTable::default() }))
         })
         .collect()
+}
+
+/// The backup's ring with the replication that the tables had, by the keyspaces they come to. Where
+/// those of several come to one and differ, by none.
+fn under_target_names(source: &Topology, tables: &[TableName], renames: &Renames) -> Topology {
+    let mut keyspaces: BTreeMap<String, Option<Replication>> = BTreeMap::new();
+    for table in tables {
+        let was = source.keyspaces.get(&table.keyspace).cloned();
+        keyspaces
+            .entry(renames.target(table).keyspace)
+            .and_modify(|known| *known = known.take().filter(|known| Some(known) == was.as_ref()))
+            .or_insert(was);
+    }
+    let keyspaces = keyspaces.into_iter().filter_map(|(name, was)| Some((name, was?))).collect();
+    Topology { nodes: source.nodes.clone(), keyspaces }
 }
 
 /// The replication each keyspace will have on the target: what it has, or what it is created with.

@@ -8,9 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use ringvault_cassandra::{
     cql::Consistency,
-    schema::{
-        ObjectKind, SchemaDump, SchemaObject, TableComparison, TypeMisfit, compare_table, compare_types,
-    },
+    schema::{ObjectKind, SchemaDump, TableComparison, TypeMisfit, compare_table, compare_types},
 };
 use ringvault_core::{
     TaskError,
@@ -64,9 +62,15 @@ fn push(lines: &mut Vec<String>, text: String) {
 pub(super) struct SchemaCheck<'a> {
     pub(super) spec: &'a RestoreSpec,
     pub(super) seal: &'a SealRecord,
+    /// As it was captured.
+    pub(super) backup: &'a SchemaDump,
+    /// Under the names that the tables come by.
     pub(super) wanted: &'a SchemaDump,
     pub(super) existing: &'a SchemaDump,
+    /// By their names in the backup.
     pub(super) tables: &'a [TableName],
+    /// By their names on the target, in the same order.
+    pub(super) targets: &'a [TableName],
 }
 
 impl SchemaCheck<'_> {
@@ -85,7 +89,7 @@ impl SchemaCheck<'_> {
                 continue;
             }
             let held = is_wanted(&self.seal.start.selection, &table.keyspace, &table.table);
-            let view = self.wanted.find(ObjectKind::View, &table.keyspace, &table.table);
+            let view = self.backup.find(ObjectKind::View, &table.keyspace, &table.table);
             findings.blocker(match view.and_then(|view| view.base.as_deref()) {
                 Some(base) => format!("{table} is a view: restore its base table {}.{base}", table.keyspace),
                 None if !held => format!("{table} was left out of {backup}"),
@@ -99,7 +103,11 @@ impl SchemaCheck<'_> {
 
     /// Existing tables and types fit; missing ones can be created.
     pub(super) fn schema(&self, target: &Topology, findings: &mut Findings) {
-        for table in self.tables {
+        for table in self.targets {
+            if self.existing.find(ObjectKind::View, &table.keyspace, &table.table).is_some() {
+                findings.blocker(format!("{table} is a view on the target: choose another name"));
+                continue;
+            }
             let Some(wanted) = self.wanted.shape(&table.keyspace, &table.table) else { continue };
             match self.existing.shape(&table.keyspace, &table.table) {
                 Some(existing) => match compare_table(wanted, existing) {
@@ -125,7 +133,7 @@ impl SchemaCheck<'_> {
     }
 
     fn types(&self, findings: &mut Findings) {
-        for misfit in compare_types(self.wanted, self.existing, self.tables) {
+        for misfit in compare_types(self.wanted, self.existing, self.targets) {
             match misfit {
                 TypeMisfit::Differs { name } => findings.blocker(format!("type {name} is not what it was")),
                 TypeMisfit::Missing { name } if self.spec.skip_schema => findings.blocker(format!(
@@ -142,8 +150,8 @@ impl SchemaCheck<'_> {
         for view in self.existing.objects.iter().filter(|object| object.kind == ObjectKind::View) {
             let base = TableName::new(&view.keyspace, view.base.as_deref().unwrap_or_default());
             let wanted = self.wanted.find(ObjectKind::View, &view.keyspace, &view.name);
-            let differs = wanted.is_some_and(|wanted| without_id(wanted) != without_id(view));
-            if self.tables.contains(&base) && differs {
+            let differs = wanted.is_some_and(|wanted| !wanted.says_the_same(view));
+            if self.targets.contains(&base) && differs {
                 findings.warning(format!(
                     "view {}.{} is not what it was: the target's stays",
                     view.keyspace, view.name
@@ -163,15 +171,49 @@ impl SchemaCheck<'_> {
         }
     }
 
+    /// The replication that a keyspace of the target is made with.
+    fn replication_in_backup(&self, keyspace: &str) -> Option<&Replication> {
+        let known = &self.seal.topology.keyspaces;
+        let comes_to_it = |(_, target): &(&TableName, &TableName)| target.keyspace == keyspace;
+        known.get(keyspace).or_else(|| {
+            let (table, _) = self.tables.iter().zip(self.targets).find(comes_to_it)?;
+            known.get(&table.keyspace)
+        })
+    }
+
+    /// What a table does not bring along where it comes by another name.
+    pub(super) fn renames(&self, findings: &mut Findings) {
+        for view in self.backup.objects.iter().filter(|object| object.kind == ObjectKind::View) {
+            let base = TableName::new(&view.keyspace, view.base.as_deref().unwrap_or_default());
+            let Some(place) = self.tables.iter().position(|table| *table == base) else { continue };
+            let target = &self.targets[place];
+            if *target != base && target.keyspace == base.keyspace {
+                findings.warning(format!(
+                    "{target} comes without view {}.{}, whose name is taken in that keyspace",
+                    view.keyspace, view.name
+                ));
+            }
+        }
+        for index in self.wanted.objects.iter().filter(|object| object.kind == ObjectKind::Index) {
+            let base = TableName::new(&index.keyspace, index.base.as_deref().unwrap_or_default());
+            let there = self.existing.find(ObjectKind::Index, &index.keyspace, &index.name);
+            if self.targets.contains(&base) && there.is_some_and(|there| there.base != index.base) {
+                findings.warning(format!(
+                    "{base} comes without its index {}: another table of that keyspace has one of this name",
+                    index.name
+                ));
+            }
+        }
+    }
+
     fn data_centers(&self, target: &Topology, findings: &mut Findings) {
         for object in self.wanted.objects.iter().filter(|o| o.kind == ObjectKind::Keyspace) {
             let keyspace = &object.keyspace;
-            let needed = self.tables.iter().any(|table| table.keyspace == *keyspace);
+            let needed = self.targets.iter().any(|table| table.keyspace == *keyspace);
             if !needed || self.existing.find(ObjectKind::Keyspace, keyspace, keyspace).is_some() {
                 continue;
             }
-            let Some(Replication::NetworkTopology { factors }) = self.seal.topology.keyspaces.get(keyspace)
-            else {
+            let Some(Replication::NetworkTopology { factors }) = self.replication_in_backup(keyspace) else {
                 continue;
             };
             for dc in factors.keys().filter(|dc| !target.nodes.iter().any(|node| node.dc == **dc)) {
@@ -204,7 +246,7 @@ impl SchemaCheck<'_> {
     ) {
         let taken = self.seal.nodes.iter().map(|node| node.snapshot_at).min().unwrap_or(self.seal.sealed_at);
         let age = (now - taken).to_std().unwrap_or_default();
-        let older = older_than_grace(self.tables, age, gc_grace);
+        let older = older_than_grace(self.targets, age, gc_grace);
         if !older.is_empty() {
             findings.warning(format!(
                 "the backup is {} old, which is more than gc_grace_seconds of {}: deleted rows may come back where tables are not truncated, or where a replica had missed the deletion",
@@ -262,12 +304,6 @@ fn in_words(age: Duration) -> String {
         1..48 => format!("{hours} hours"),
         _ => format!("{} days", hours / 24),
     }
-}
-
-/// A view's statements but for its id, which says nothing about what it shows.
-fn without_id(view: &SchemaObject) -> Vec<String> {
-    let id = view.table.as_ref().map(|shape| shape.table_id.to_string()).unwrap_or_default();
-    view.statements.iter().map(|text| text.replace(&id, "")).collect()
 }
 
 impl Executor {

@@ -13,7 +13,7 @@ use std::{
 use ringvault_core::{
     HostId, TaskError,
     cluster::Topology,
-    restore::{Owners, Share},
+    restore::{Owners, Renames, Share},
     selection::TableName,
     task::NodePlan,
 };
@@ -31,6 +31,7 @@ struct Sums {
     nodes: Vec<(NodePlan, Share)>,
     tables: BTreeMap<TableName, PlannedTable>,
     versions: BTreeSet<String>,
+    renames: Renames,
     /// Tables that the manifest at hand names.
     seen: BTreeSet<TableName>,
 }
@@ -44,10 +45,11 @@ impl Sums {
             }
             Restored::Sstable(entry) => entry,
         };
+        let keyspace = self.renames.target(&name).keyspace;
         let table = self.tables.entry(name).or_default();
         table.sstables += 1;
         table.partitions = table.partitions.saturating_add(partitions_with_rows(entry.facts));
-        let sstable = facts(source, &entry);
+        let sstable = facts(source, &entry, &keyspace);
         for (node, share) in self.nodes.iter_mut().filter(|(_, share)| share.wants(&sstable)) {
             table.cleanup |= !share.owns_all(&sstable);
             node.sstables += 1;
@@ -95,6 +97,7 @@ impl Executor {
             nodes,
             tables: std::mem::take(&mut plan.facts),
             versions: BTreeSet::new(),
+            renames: plan.spec.rename.clone(),
             seen: BTreeSet::new(),
         };
         let mut lacking: BTreeMap<&TableName, Vec<&str>> = BTreeMap::new();

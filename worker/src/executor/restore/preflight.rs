@@ -7,11 +7,7 @@
 
 use std::path::Path;
 
-use ringvault_cassandra::{
-    NodeControl, NodeErrorKind,
-    control::{ImportOptions, NodeInfo},
-    cql::CqlSession,
-};
+use ringvault_cassandra::{NodeControl, NodeErrorKind, control::ImportOptions, cql::CqlSession};
 use ringvault_core::{
     ErrorClass, HostId, TaskError,
     selection::TableName,
@@ -40,7 +36,7 @@ impl Executor {
 
         blockers.extend(self.key_problem().await?);
         let info = self.node.control().node_info().await?;
-        blockers.extend(self.another_node("the node's control interface", &info, host_id));
+        blockers.extend(self.another_node("the node's control interface", info.host_id, host_id));
         blockers.extend(self.ring_problems(&plan, &info).await?);
         let cql = self.node.cql().await?;
         blockers.extend(self.unloadable(&plan, &cql).await?);
@@ -72,12 +68,12 @@ impl Executor {
         }
     }
 
-    fn another_node(&self, through: &str, info: &NodeInfo, host_id: HostId) -> Option<String> {
-        (info.host_id != host_id).then(|| {
+    fn another_node(&self, through: &str, answers: HostId, host_id: HostId) -> Option<String> {
+        (answers != host_id).then(|| {
             format!(
                 "node {}: {through} answers for node {}, not for {host_id}: mend the worker's configuration",
                 self.node.address(),
-                info.host_id
+                answers
             )
         })
     }
@@ -144,9 +140,9 @@ impl Executor {
             Err(error) => return Ok(Some(error.message)),
         };
         if matches!(self.node.control(), NodeControl::Jolokia(_)) {
-            match importer.node_info().await {
-                Ok(info) => {
-                    if let Some(problem) = self.another_node("nodetool", &info, host_id) {
+            match importer.host_id().await {
+                Ok(answers) => {
+                    if let Some(problem) = self.another_node("nodetool", answers, host_id) {
                         return Ok(Some(problem));
                     }
                 }
@@ -163,7 +159,8 @@ impl Executor {
         let is_there =
             |table: &&TableName| there.iter().any(|(k, t, _)| *k == table.keyspace && *t == table.table);
         let always = TableName::new("system_distributed", "repair_history");
-        let table = plan.tables.iter().find(is_there).unwrap_or(&always);
+        let tables = plan.targets();
+        let table = tables.iter().find(is_there).unwrap_or(&always);
         let dir = stage.join("probe").join(&table.keyspace).join(&table.table);
         make_dir(&dir)?;
         let outcome = importer.import(table, std::slice::from_ref(&dir), ImportOptions::default()).await;

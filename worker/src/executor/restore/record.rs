@@ -13,7 +13,7 @@ use ringvault_core::{
     HostId, JobId, TaskError,
     cluster::{Replication, Topology},
     job::RestoreSpec,
-    restore::Method,
+    restore::{Method, loaded_as},
     selection::{Selection, TableName},
     task::{NodePlan, PlanRef, RestoreTask},
 };
@@ -79,16 +79,30 @@ pub(super) struct RestorePlan {
 impl RestorePlan {
     pub(super) const VERSION: u32 = VERSION;
 
-    /// The planned tables as a selection.
-    pub(super) fn selection(&self) -> Selection {
-        Selection { tables: self.tables.clone(), ..Selection::default() }
+    /// The planned tables by their names on the target.
+    pub(super) fn targets(&self) -> Vec<TableName> {
+        self.tables.iter().map(|table| self.spec.rename.target(table)).collect()
     }
 
-    /// Keyspaces that are restored whole: all their types and functions come too.
+    /// Those as a selection.
+    pub(super) fn selection(&self) -> Selection {
+        Selection { tables: self.targets(), ..Selection::default() }
+    }
+
+    /// The table that a table's SSTables are handed to.
+    pub(super) fn loaded_as(&self, table: &TableName) -> TableName {
+        loaded_as(self.job, &self.spec.rename.target(table))
+    }
+
+    /// Keyspaces of the target that are restored whole: all their types and functions come too.
     pub(super) fn whole_keyspaces(&self) -> BTreeSet<String> {
         let selection = &self.spec.selection;
-        let is_whole = |name: &String| selection.names_nothing() || selection.keyspaces.contains(name);
-        self.keyspaces.keys().filter(|name| is_whole(name)).cloned().collect()
+        let is_whole = |name: &&str| {
+            selection.names_nothing() || selection.keyspaces.iter().any(|keyspace| keyspace == name)
+        };
+        let keyspaces: BTreeSet<&str> = self.tables.iter().map(|table| table.keyspace.as_str()).collect();
+        let target = |name: &str| self.spec.rename.target_keyspace(name).to_owned();
+        keyspaces.into_iter().filter(is_whole).map(target).collect()
     }
 
     /// Whether what is loaded into the table may hold more than a node owns.
@@ -152,6 +166,12 @@ impl Executor {
         Ok(plan)
     }
 
+    /// The schema that the planned tables find on the target: the backup's, under the names they come by.
+    pub(super) async fn wanted_schema(&self, plan: &RestorePlan) -> Result<SchemaDump, TaskError> {
+        let schema = self.backup_schema(&plan.schema).await?;
+        renamed(&schema, &plan.spec, &plan.tables, plan.job)
+    }
+
     /// The schema as the backup captured it.
     pub(super) async fn backup_schema(&self, schema: &SchemaRef) -> Result<SchemaDump, TaskError> {
         let text = self.vault.get_schema(schema).await.map_err(|error| error.to_task_error())?;
@@ -159,6 +179,19 @@ impl Executor {
             TaskError::permanent("RV-SCHEMA", format!("the backup's schema {}: {error}", schema.key))
         })
     }
+}
+
+/// `schema` under the names that its planned `tables` come by.
+pub(super) fn renamed(
+    schema: &SchemaDump,
+    spec: &RestoreSpec,
+    tables: &[TableName],
+    job: JobId,
+) -> Result<SchemaDump, TaskError> {
+    schema.renamed(&spec.rename, tables, job.0.as_bytes()).map_err(|error| {
+        TaskError::permanent("RV-RENAME", format!("{error}. Nothing was changed"))
+            .with_next("give them other names with --rename, or leave one out with --exclude")
+    })
 }
 
 /// The node that a task of one node is for.

@@ -14,7 +14,8 @@ use ringvault_fault::point;
 impl Executor {
     pub(in crate::executor) async fn schema(&self, task: &RestoreTask) -> Result<SchemaResult, TaskError> {
         let plan = self.read_plan(task).await?;
-        let wanted = self.backup_schema(&plan.schema).await?;
+        let wanted = self.wanted_schema(&plan).await?;
+        let tables = plan.targets();
         let cql = self.node.cql().await?;
         let mut created = Vec::new();
         if !task.spec.skip_schema {
@@ -30,7 +31,7 @@ impl Executor {
         // The schema may have changed since the plan: what is there now is compared once more.
         let existing = cql.schema().await?;
         let mut misfits = Vec::new();
-        for table in &plan.tables {
+        for table in &tables {
             let Some(shape) = wanted.shape(&table.keyspace, &table.table) else { continue };
             match existing.shape(&table.keyspace, &table.table) {
                 None => misfits.push(format!("{table} does not exist")),
@@ -41,12 +42,10 @@ impl Executor {
                 }
             }
         }
-        misfits.extend(compare_types(&wanted, &existing, &plan.tables).into_iter().map(
-            |misfit| match misfit {
-                TypeMisfit::Missing { name } => format!("type {name} does not exist"),
-                TypeMisfit::Differs { name } => format!("type {name} is not what it was"),
-            },
-        ));
+        misfits.extend(compare_types(&wanted, &existing, &tables).into_iter().map(|misfit| match misfit {
+            TypeMisfit::Missing { name } => format!("type {name} does not exist"),
+            TypeMisfit::Differs { name } => format!("type {name} is not what it was"),
+        }));
         if !misfits.is_empty() {
             return Err(TaskError::permanent(
                 "RV-SCHEMA",

@@ -40,17 +40,18 @@ impl Executor {
     }
 
     async fn clean_up(&self, plan: &RestorePlan, handle: &TaskHandle) -> Result<u64, TaskError> {
-        let mut tables: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
         // What a node does not own of the copies of roles is never read.
         let may_stay = |table: &&TableName| table.keyspace == AUTH_KEYSPACE || !plan.needs_cleanup(table);
         for table in plan.tables.iter().filter(|table| !may_stay(table)) {
-            tables.entry(&table.keyspace).or_default().push(table.table.clone());
+            let target = plan.spec.rename.target(table);
+            tables.entry(target.keyspace).or_default().push(target.table);
         }
         let total = tables.values().map(Vec::len).sum::<usize>() as u64;
         let mut done = 0;
         for (keyspace, tables) in tables {
             handle.step(done, total, format!("cleaning up {keyspace}"));
-            self.node.control().cleanup(keyspace, &tables).await?;
+            self.node.control().cleanup(&keyspace, &tables).await?;
             done += tables.len() as u64;
         }
         Ok(done)
@@ -63,9 +64,10 @@ impl Executor {
         handle: &TaskHandle,
     ) -> Result<(), TaskError> {
         let cql = self.node.cql().await?;
+        let tables = plan.targets();
         for index in existing.objects.iter().filter(|object| object.kind == ObjectKind::Index) {
             let base = index.base.as_deref().unwrap_or_default();
-            if plan.tables.contains(&TableName::new(&index.keyspace, base)) {
+            if tables.contains(&TableName::new(&index.keyspace, base)) {
                 handle.step(0, 0, format!("waiting for index {}.{}", index.keyspace, index.name));
                 cql.wait_index_built(&index.keyspace, &index.name, BUILD_PATIENCE).await?;
             }

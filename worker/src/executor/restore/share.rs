@@ -83,13 +83,9 @@ pub(super) enum Restored {
     Sstable(Box<SstableEntry>),
 }
 
-/// The planner's view of an SSTable.
-pub(super) fn facts(source: HostId, entry: &SstableEntry) -> SstableFacts<'_> {
-    SstableFacts {
-        source,
-        keyspace: &entry.table.keyspace,
-        span: entry.facts.first_token.zip(entry.facts.last_token),
-    }
+/// The planner's view of an SSTable that comes to this keyspace.
+pub(super) fn facts<'a>(source: HostId, entry: &SstableEntry, keyspace: &'a str) -> SstableFacts<'a> {
+    SstableFacts { source, keyspace, span: entry.facts.first_token.zip(entry.facts.last_token) }
 }
 
 impl Executor {
@@ -130,11 +126,11 @@ impl Executor {
         let rule = Share::new(&plan.method, &owners, host);
         let mut share = Vec::new();
         for manifest in plan.manifests.iter().filter(|manifest| rule.takes_from(manifest.host_id)) {
-            let (source, rule) = (manifest.host_id, rule.clone());
+            let (source, rule, renames) = (manifest.host_id, rule.clone(), plan.spec.rename.clone());
             share = self
-                .read_manifest(manifest, scratch, tables.clone(), share, move |share, _, entry| {
+                .read_manifest(manifest, scratch, tables.clone(), share, move |share, table, entry| {
                     if let Restored::Sstable(entry) = entry
-                        && rule.wants(&facts(source, &entry))
+                        && rule.wants(&facts(source, &entry, &renames.target(&table).keyspace))
                     {
                         share.push(SharedSstable { source, entry: *entry });
                     }

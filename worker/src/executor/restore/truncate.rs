@@ -36,7 +36,7 @@ impl Executor {
         let cql = self.node.cql().await?;
         // Never those of roles: nobody could log in meanwhile (see `auth`).
         let tables: Vec<_> =
-            plan.tables.iter().filter(|table| table.keyspace != AUTH_KEYSPACE).cloned().collect();
+            plan.targets().into_iter().filter(|table| table.keyspace != AUTH_KEYSPACE).collect();
         for (done, table) in tables.iter().enumerate() {
             handle.step(done as u64, tables.len() as u64, format!("truncating {table}"));
             self.truncate_once(task, handle, &cql, table).await?;

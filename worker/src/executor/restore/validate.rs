@@ -34,7 +34,8 @@ impl Executor {
         let mut result = ValidateResult { tables: 0, rows_read: 0, problems: Vec::new() };
         // Roles were compared row by row when they were put in place.
         let tables: Vec<_> = plan.tables.iter().filter(|table| table.keyspace != AUTH_KEYSPACE).collect();
-        for (done, table) in tables.iter().enumerate() {
+        for (done, source) in tables.iter().enumerate() {
+            let table = &plan.spec.rename.target(source);
             handle.step(done as u64, tables.len() as u64, format!("reading {table}"));
             let Some(shape) = existing.shape(&table.keyspace, &table.table) else {
                 result.problems.push(format!("{table} does not exist any more"));
@@ -42,7 +43,7 @@ impl Executor {
             };
             result.tables += 1;
             match cql.read_sample(table, shape, &ranges, ROWS, Consistency::Quorum).await {
-                Ok(0) => result.problems.extend(none_read(table, plan.facts.get(table))),
+                Ok(0) => result.problems.extend(none_read(table, plan.facts.get(*source))),
                 Ok(rows) => result.rows_read += rows,
                 Err(error) if error.class() == ringvault_core::ErrorClass::Environment => {
                     return Err(error.into());

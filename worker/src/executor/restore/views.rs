@@ -25,11 +25,11 @@ impl Executor {
         existing: &SchemaDump,
         handle: &TaskHandle,
     ) -> Result<Vec<TableName>, TaskError> {
-        let there = views_of(existing, &plan.tables);
+        let tables = plan.targets();
+        let there = views_of(existing, &tables);
         let own = self.record_views(plan, &there).await?;
-        let mut wanted = self.backup_schema(&plan.schema).await?;
-        wanted.objects =
-            if plan.spec.skip_schema { Vec::new() } else { views_of(&wanted, &plan.tables).objects };
+        let mut wanted = self.wanted_schema(plan).await?;
+        wanted.objects = if plan.spec.skip_schema { Vec::new() } else { views_of(&wanted, &tables).objects };
         let mut views = names(&own);
         views.extend(names(&wanted).into_iter().filter(|view| find(&own, view).is_none()));
         if views.is_empty() {

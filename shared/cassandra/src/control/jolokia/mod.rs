@@ -67,6 +67,10 @@ impl Jolokia {
         &self.address
     }
 
+    pub(super) async fn host_id(&self) -> Result<HostId> {
+        Ok(self.node_info().await?.host_id)
+    }
+
     pub(super) async fn node_info(&self) -> Result<NodeInfo> {
         let operation = "ask for the node's identity";
         let identity = json!([

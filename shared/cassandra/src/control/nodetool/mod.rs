@@ -60,6 +60,12 @@ impl Nodetool {
             .map_err(|missing| self.failed(operation, &format!("its answer lacks {missing}")))
     }
 
+    pub(super) async fn host_id(&self) -> Result<HostId> {
+        let operation = "ask for the node's host id";
+        let info = self.question(operation, &["info"]).await?;
+        output::host_id(&info).ok_or_else(|| self.failed(operation, "its answer lacks a host id"))
+    }
+
     pub(super) async fn live_members(&self) -> Result<BTreeSet<HostId>> {
         let text = self.question("ask which nodes are up", &["status"]).await?;
         Ok(output::live_members(&text))
