@@ -12,7 +12,7 @@ use ringvault_state::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, api::DURATION_BOUNDS, catalog, config::delta};
+use crate::{Context, api::DURATION_BOUNDS, audit, catalog, config::delta};
 
 /// Between two signs of life.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -26,6 +26,8 @@ const BOOKED: i64 = 20;
 const FORGOTTEN: i64 = 100;
 /// Holds told to the vault at once.
 const HOLDS: i64 = 50;
+/// Between two times that the vault is told where the audit log ends.
+const ANCHORS: TimeDelta = TimeDelta::minutes(10);
 /// Work done between two signs of life, longest.
 const SPELL: Duration = Duration::from_secs(4);
 
@@ -53,7 +55,11 @@ pub async fn pass(ctx: &Context) -> StateResult<()> {
     if schedulers::lead(&mut conn, id, LEADERSHIP).await? {
         sweep(ctx, &mut conn).await?;
         drop(conn);
+        audit::chain(ctx).await?;
         // What the vault cannot be told now is told later.
+        if let Err(error) = audit::anchor(ctx, ANCHORS).await {
+            tracing::warn!(%error, "the vault could not be told of the audit log");
+        }
         if let Err(error) = catalog::record_missing_holds(ctx, HOLDS).await {
             tracing::warn!(%error, "the vault could not be told of holds");
         }

@@ -9,9 +9,11 @@
 //! - [`jobs`]: jobs are accepted and controlled here, whoever asks (HTTP, queue, policy).
 //! - [`intake`], [`reports`], [`heartbeats`]: what comes in over the queue.
 //! - [`catalog`]: the database filled from what the vault holds, and holds told to the vault.
+//! - [`audit`]: who did what, in a chain of hashes that the vault is told of.
 //! - [`dispatch`], [`relay`], [`reaper`], [`policies`], [`housekeeping`]: what happens by itself.
 
 pub mod api;
+pub mod audit;
 pub mod catalog;
 pub mod config;
 pub mod context;

@@ -18,7 +18,8 @@ use uuid::Uuid;
 
 /// What no backup over the queue passes: the HTTP API, policies, housekeeping, and what takes a
 /// silent worker.
-const ELSEWHERE: [&str; 15] = [
+const ELSEWHERE: [&str; 19] = [
+    "audit.",
     "catalog.rebuild",
     "cluster.rebind",
     "hold.",
@@ -28,12 +29,15 @@ const ELSEWHERE: [&str; 15] = [
     "job.control",
     "node.forget",
     "policy.apply",
+    "policy.delete",
     "policy.fire",
+    "policy.pause",
     "reaper.ask",
     "reaper.overdue-job",
     "reaper.time-out",
     "registry.lost-with-its-run",
     "relay.give-back",
+    "token.",
 ];
 
 /// A worker over the queue: asks for the grant of each offer, and is done at once when it has it.

@@ -10,10 +10,10 @@ use clap::{Args, Parser, Subcommand};
 use url::Url;
 
 use crate::command::{
-    backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand, doctor::DoctorArgs,
-    generate::GenerateCommand, hold::HoldCommand, job::JobCommand, key::KeyCommand, node::NodeCommand,
-    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs,
-    token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
+    audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
+    doctor::DoctorArgs, generate::GenerateCommand, hold::HoldCommand, job::JobCommand, key::KeyCommand,
+    node::NodeCommand, policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand,
+    status::StatusArgs, token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -115,6 +115,9 @@ pub(crate) enum Command {
     /// Access to the scheduler
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Who did what, and whether that record is unchanged
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// What the vault holds, read without a scheduler; and a lost database filled from it
     #[command(subcommand)]
     Catalog(CatalogCommand),

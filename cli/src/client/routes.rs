@@ -5,10 +5,11 @@ use reqwest::Method;
 use ringvault_core::{
     BackupName, ClusterName, HostId, PolicyName,
     api::{
-        BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt, ClusterDetail,
-        ClusterRebind, ClusterRebound, ClusterSummary, FleetStatus, HoldRelease, HoldSet, HoldView,
-        JobAccepted, JobDetail, JobProgress, JobSummary, MAX_LIMIT, NextFires, NodeForgotten, NodeView, Page,
-        PolicyDiff, PolicyView, PurgePreview, SchemaView, TokenCreate, TokenCreated, TokenView, TopologyView,
+        AuditAnchor, AuditEntry, BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt,
+        ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, FleetStatus, HoldRelease, HoldSet,
+        HoldView, JobAccepted, JobDetail, JobProgress, JobSummary, MAX_LIMIT, NextFires, NodeForgotten,
+        NodeView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, TokenCreate, TokenCreated,
+        TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -257,6 +258,30 @@ impl Client {
 
     pub(crate) async fn release_hold(&self, release: &HoldRelease) -> Outcome<()> {
         self.tell(Ask::new(Method::DELETE, &["holds"]).body(release)?).await
+    }
+
+    pub(crate) async fn audit(
+        &self,
+        cluster: Option<&ClusterName>,
+        actor: Option<&str>,
+        action: Option<&str>,
+        limit: u32,
+    ) -> Outcome<Page<AuditEntry>> {
+        let ask = || {
+            let ask = Ask::get(&["audit"]).query("cluster", cluster);
+            ask.query("actor", actor).query("action", action)
+        };
+        self.all(ask, Some(limit)).await
+    }
+
+    /// A page of the whole log in its order.
+    pub(crate) async fn audit_chain(&self, cursor: Option<String>) -> Outcome<Page<AuditEntry>> {
+        let ask = Ask::get(&["audit", "chain"]).query("limit", Some(MAX_LIMIT));
+        self.ask(ask.query("cursor", cursor)).await
+    }
+
+    pub(crate) async fn audit_anchors(&self) -> Outcome<Page<AuditAnchor>> {
+        self.all(|| Ask::get(&["audit", "anchors"]), None).await
     }
 
     pub(crate) async fn tokens(&self) -> Outcome<Page<TokenView>> {

@@ -1,5 +1,6 @@
 //! The commands, a file a noun. Each turns its arguments into requests, and answers into text.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod catalog;
 pub(crate) mod cluster;
@@ -38,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Hold(command) => hold::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
+        Command::Audit(command) => audit::run(context, command).await,
         Command::Catalog(command) => catalog::run(context, command).await,
         Command::Generate(command) => generate::run(context, &command),
     }

@@ -9,7 +9,7 @@ use ringvault_state::{PgConnection, StateError, jobs, registry::clusters};
 
 use super::ControlError;
 use crate::{
-    Context,
+    Context, audit,
     policies::window,
     workflow::{DriveError, Step},
 };
@@ -39,6 +39,17 @@ pub struct Controlled {
 }
 
 impl Action {
+    /// The order as a word: `cancel`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+            Self::Abandon => "abandon",
+        }
+    }
+
     /// What a job cannot be, where it is refused: `cancelled`.
     const fn participle(self) -> &'static str {
         match self {
@@ -144,6 +155,7 @@ pub async fn control_in(
         DriveError::Illegal(why) => ControlError::Refused { job, action, why },
         error => ControlError::Drive(error),
     })?;
+    audit::job_told(step.conn, &step.job, actor, action.as_str()).await?;
     let state = step.job.machine.state;
     tracing::info!(%job, ?action, actor, state = state.as_str(), "job controlled");
     Ok(Controlled { state, changed: true })

@@ -12,10 +12,11 @@ use ringvault_queue::{
 use ringvault_state::{PgConnection, jobs::JobRow, outbox};
 
 use super::{DriveError, Step, send::as_row};
-use crate::Context;
+use crate::{Context, audit};
 
 /// A job exists.
 pub async fn job_created(ctx: &Context, conn: &mut PgConnection, job: &JobRow) -> Result<(), DriveError> {
+    audit::job_created(conn, job).await?;
     let event = Event::JobCreated(job_event(job));
     let envelope = Envelope::new(ctx.source(), job.created_at, event);
     outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
@@ -36,6 +37,12 @@ pub async fn request_rejected(
 
 /// A job has come to another state. Pauses, resumes and retries are nobody else's business.
 pub(super) async fn job_changed(step: &mut Step<'_>, event: &Happened) -> Result<(), DriveError> {
+    if matches!(
+        step.job.machine.state,
+        JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Abandoned
+    ) {
+        audit::job_ended(step.conn, &step.job, &step.actor).await?;
+    }
     let about = job_event(&step.job);
     let event = match (step.job.machine.state, event) {
         (JobState::Running, Happened::Start) => Event::JobStarted(about),

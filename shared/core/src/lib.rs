@@ -6,6 +6,7 @@
 //! simulation and replayed from a transition log.
 
 pub mod api;
+pub mod audit;
 pub mod backup;
 pub mod cluster;
 pub mod error;

@@ -13,6 +13,7 @@
 //!   or the schema run `cargo sqlx prepare` in this crate's folder, with `DATABASE_URL` naming a
 //!   migrated database.
 
+pub mod audit;
 pub mod backups;
 pub mod catalog;
 mod commit;

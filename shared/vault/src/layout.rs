@@ -6,6 +6,7 @@
 //! No key is a folder of another key: some stores refuse that.
 
 use ringvault_core::{BackupName, ClusterName, HostId, JobId, text::excerpt};
+use uuid::Uuid;
 
 /// The vault's identity.
 pub const VAULT: &str = "vault.json";
@@ -13,6 +14,8 @@ pub const VAULT: &str = "vault.json";
 pub const OWNER: &str = "owner.json";
 /// The folder of an encrypted vault's keys, ending with `/`.
 pub const KEYS: &str = "keys/";
+/// What is told of the deployments' audit logs, ending with `/`.
+pub const AUDIT: &str = "audit/";
 /// What `vault init` and `vault check` try the store with; deleted afterwards.
 pub const PROBES: &str = "probes/";
 /// Every cluster's folder lies below this.
@@ -145,6 +148,22 @@ pub fn bad_folder(cluster: &ClusterName) -> String {
 /// The marker of one damaged content, named by a hash of key and place.
 pub fn bad(cluster: &ClusterName, digest: &str) -> String {
     format!("{CLUSTERS}{cluster}/bad/{digest}.json")
+}
+
+/// The folder of what was told of an audit log, ending with `/`.
+pub fn audit_folder(chain: Uuid) -> String {
+    format!("{AUDIT}{chain}/")
+}
+
+/// Number and hash of an entry of an audit log. Padded, so that keys list in order.
+pub fn audit_anchor(chain: Uuid, seq: u64) -> String {
+    format!("{AUDIT}{chain}/{seq:020}.json")
+}
+
+/// The number in such a key, if it is one.
+pub(crate) fn audit_seq(key: &str) -> Option<u64> {
+    let digits = last_segment(key).strip_suffix(".json")?;
+    if digits.len() == 20 { digits.parse().ok() } else { None }
 }
 
 /// The report of one verify.

@@ -15,6 +15,7 @@
 //! is a cache of them. Everything read from a vault is input from outside: sizes are bounded, names
 //! and keys are checked before a path or a request is made of them.
 
+mod audit;
 pub mod backup;
 mod bad;
 pub mod catalog;

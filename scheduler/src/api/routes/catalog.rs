@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use ringvault_core::api::{CatalogCluster, CatalogRebuild, CatalogRebuilt, Document, Page, Role};
+use serde_json::json;
 
 use crate::{
     api::{
@@ -12,6 +13,7 @@ use crate::{
         problem::{ApiError, ApiResult},
         route::Route,
     },
+    audit,
     catalog::{self, CatalogError},
 };
 
@@ -53,6 +55,10 @@ async fn rebuild(
     let done = catalog::rebuild(&api.ctx, &ask).await?;
     if !ask.dry_run && !done.changes.is_empty() {
         let (cluster, changes) = (&ask.cluster, done.changes.len());
+        let (by, target) = (format!("token {}", caller.name()), format!("cluster {cluster}"));
+        let details = json!({ "changes": changes });
+        let mut conn = api.conn().await?;
+        audit::record(&mut conn, &by, "catalog.rebuild", Some(cluster), &target, &details).await?;
         tracing::info!(%cluster, changes, by = caller.name(), "the catalogue follows the vault");
     }
     Ok(Json(Document::new(done)))

@@ -23,6 +23,7 @@ use ringvault_state::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::{
     api::{
@@ -34,6 +35,7 @@ use crate::{
         problem::{ApiError, ApiResult},
         route::Route,
     },
+    audit,
     config::delta,
 };
 
@@ -181,6 +183,9 @@ async fn rebind(
         // The vault first: with the id free there alone, the old ring is still the only one heard here.
         api.ctx.vault.unbind_cluster(&cluster).await.map_err(|error| vault_error(&error))?;
         registry::unbind(&mut tx, &cluster).await?;
+        let (by, details) = (format!("token {}", caller.name()), json!({ "was": was }));
+        let target = format!("cluster {cluster}");
+        audit::record(&mut tx, &by, "cluster.rebind", Some(&cluster), &target, &details).await?;
         ringvault_state::commit(tx, around!("cluster.rebind")).await?;
         tracing::warn!(%cluster, by = caller.name(), "a cluster's id was freed");
     }
@@ -222,6 +227,9 @@ async fn forget(
         }
     };
     if !query.dry_run {
+        let (by, target) = (format!("token {}", caller.name()), format!("node {host}"));
+        let details = json!({ "already": already });
+        audit::record(&mut tx, &by, "node.forget", Some(&cluster), &target, &details).await?;
         ringvault_state::commit(tx, around!("node.forget")).await?;
         tracing::warn!(%cluster, node = %host, by = caller.name(), "a node was forgotten");
     }

@@ -12,6 +12,7 @@ use ringvault_state::{PgConnection, StateError, backups, holds as repository, re
 use ringvault_vault::HoldReleased;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::api::{
@@ -22,7 +23,7 @@ use crate::api::{
     problem::{ApiError, ApiResult},
     route::Route,
 };
-use crate::catalog;
+use crate::{audit, catalog};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -103,6 +104,9 @@ async fn set(
     if new {
         // The vault first: what was told to be held is held after a rebuild, too.
         catalog::record_hold(&api.ctx, &mut tx, &found).await?;
+        let details = json!({ "name": name, "reason": reason });
+        let target = format!("backup {backup}");
+        audit::record(&mut tx, &by, "hold.set", Some(cluster), &target, &details).await?;
     }
     ringvault_state::commit(tx, around!("hold.change")).await?;
     if !new && found.reason.as_deref() != Some(reason) {
@@ -147,8 +151,12 @@ async fn release(
         return Err(ApiError::not_found("RV-HOLD-UNKNOWN", detail).next("ringvault hold list"));
     };
     let at = ringvault_state::now(&mut tx).await?;
-    let released = HoldReleased { by: format!("token {}", caller.name()), reason: reason.clone(), at };
+    let by = format!("token {}", caller.name());
+    let released = HoldReleased { by: by.clone(), reason: reason.clone(), at };
     catalog::record_release(&api.ctx, &held, released).await?;
+    let details = json!({ "name": name, "reason": reason });
+    let target = format!("backup {backup}");
+    audit::record(&mut tx, &by, "hold.release", Some(cluster), &target, &details).await?;
     ringvault_state::commit(tx, around!("hold.release")).await?;
     tracing::info!(by = caller.name(), %cluster, %backup, hold = name, reason, "hold released");
     Ok(StatusCode::NO_CONTENT)

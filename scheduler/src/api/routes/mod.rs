@@ -1,5 +1,6 @@
 //! The table of routes, a file for each noun.
 
+mod audit;
 mod backups;
 mod catalog;
 mod clusters;
@@ -26,6 +27,7 @@ pub(super) fn all() -> Vec<Route> {
         policies::routes(),
         holds::routes(),
         tokens::routes(),
+        audit::routes(),
     ]
     .into_iter()
     .flatten()

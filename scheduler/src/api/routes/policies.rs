@@ -15,15 +15,19 @@ use ringvault_fault::around;
 use ringvault_state::{StateError, policies as repository, read::policies};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::policy_diff;
-use crate::api::{
-    ApiState,
-    auth::Caller,
-    cursor,
-    extract::{self, Named, Params},
-    problem::{ApiError, ApiResult},
-    route::Route,
+use crate::{
+    api::{
+        ApiState,
+        auth::Caller,
+        cursor,
+        extract::{self, Named, Params},
+        problem::{ApiError, ApiResult},
+        route::Route,
+    },
+    audit,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -138,6 +142,17 @@ async fn apply(
     for name in &diff.removed {
         repository::delete(&mut tx, name).await?;
     }
+    let by = format!("token {}", caller.name());
+    let changed = diff.added.iter().chain(diff.changed.iter().map(|change| &change.policy));
+    for name in changed {
+        let (target, details) = (format!("policy {name}"), json!({ "policy": file.policy.get(name) }));
+        let cluster = file.policy.get(name).map(|policy| &policy.cluster);
+        audit::record(&mut tx, &by, "policy.apply", cluster, &target, &details).await?;
+    }
+    for name in &diff.removed {
+        let cluster = standing.get(name).map(|policy| &policy.cluster);
+        audit::record(&mut tx, &by, "policy.delete", cluster, &format!("policy {name}"), &json!({})).await?;
+    }
     ringvault_state::commit(tx, around!("policy.apply")).await?;
     let (added, changed, removed) = (diff.added.len(), diff.changed.len(), diff.removed.len());
     tracing::info!(by = caller.name(), added, changed, removed, "policies applied");
@@ -176,10 +191,14 @@ async fn delete(
     caller: Caller,
     Named(name): Named<PolicyName>,
 ) -> ApiResult<axum::http::StatusCode> {
-    let mut conn = api.conn().await?;
-    if !repository::delete(&mut conn, &name).await? {
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let standing = repository::find(&mut tx, &name).await?.ok_or_else(|| unknown(&name))?;
+    if !repository::delete(&mut tx, &name).await? {
         return Err(unknown(&name));
     }
+    let (by, cluster) = (format!("token {}", caller.name()), Some(&standing.policy.cluster));
+    audit::record(&mut tx, &by, "policy.delete", cluster, &format!("policy {name}"), &json!({})).await?;
+    ringvault_state::commit(tx, around!("policy.delete")).await?;
     tracing::info!(by = caller.name(), policy = %name, "policy deleted");
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
@@ -206,9 +225,15 @@ async fn set_paused(
     Named(name): Named<PolicyName>,
     paused: bool,
 ) -> ApiResult<Json<Document<PolicyView>>> {
-    if !repository::set_paused(&mut *api.conn().await?, &name, paused).await? {
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let standing = repository::find(&mut tx, &name).await?.ok_or_else(|| unknown(&name))?;
+    if !repository::set_paused(&mut tx, &name, paused).await? {
         return Err(unknown(&name));
     }
+    let action = if paused { "policy.pause" } else { "policy.resume" };
+    let (by, cluster) = (format!("token {}", caller.name()), Some(&standing.policy.cluster));
+    audit::record(&mut tx, &by, action, cluster, &format!("policy {name}"), &json!({})).await?;
+    ringvault_state::commit(tx, around!("policy.pause")).await?;
     tracing::info!(by = caller.name(), policy = %name, paused, "policy paused or resumed");
     Ok(Json(Document::new(find(&api, &name).await?)))
 }

@@ -6,18 +6,23 @@ use axum::{
     http::StatusCode,
 };
 use ringvault_core::api::{Document, Page, Role, TokenCreate, TokenCreated, TokenView};
-use ringvault_state::tokens as repository;
+use ringvault_fault::around;
+use ringvault_state::{StateError, tokens as repository};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::api::{
-    ApiState,
-    auth::{Caller, TokenSecret},
-    cursor,
-    extract::{Body, Params},
-    problem::{ApiError, ApiResult},
-    route::Route,
+use crate::{
+    api::{
+        ApiState,
+        auth::{Caller, TokenSecret},
+        cursor,
+        extract::{Body, Params},
+        problem::{ApiError, ApiResult},
+        route::Route,
+    },
+    audit,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -74,19 +79,22 @@ async fn create(
         let detail = "name: from 1 to 128 letters, digits, '-', '_', '.', '@' or '/', and not \"admin\"";
         return Err(ApiError::usage("RV-BODY", detail).field("name"));
     }
-    let mut conn = api.conn().await?;
-    let now = ringvault_state::now(&mut conn).await?;
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let now = ringvault_state::now(&mut tx).await?;
     if expires_at.is_some_and(|at| at <= now) {
         return Err(ApiError::usage("RV-BODY", "expires_at: is in the past").field("expires_at"));
     }
     let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
     let hash = secret.hash();
     let by = format!("token {}", caller.name());
-    let made = repository::insert(&mut conn, &name, role, hash.as_bytes(), &by, expires_at).await?;
+    let made = repository::insert(&mut tx, &name, role, hash.as_bytes(), &by, expires_at).await?;
     let token = made.ok_or_else(|| {
         let detail = format!("a token named {name} is in use");
         ApiError::conflict("RV-TOKEN-EXISTS", detail).next(format!("ringvault token revoke {name}"))
     })?;
+    let details = json!({ "id": token.id, "role": role, "expires_at": expires_at });
+    audit::record(&mut tx, &by, "token.create", None, &format!("token {name}"), &details).await?;
+    ringvault_state::commit(tx, around!("token.create")).await?;
     tracing::info!(by = caller.name(), token = %token.id, name, role = role.as_str(), "token made");
     let created = TokenCreated { token, secret: secret.reveal() };
     Ok((StatusCode::CREATED, Json(Document::new(created))))
@@ -101,11 +109,15 @@ async fn revoke(
     caller: Caller,
     Path(token): Path<String>,
 ) -> ApiResult<Json<Document<TokenView>>> {
-    let mut conn = api.conn().await?;
-    let revoked = repository::revoke(&mut conn, &token).await?.ok_or_else(|| {
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let revoked = repository::revoke(&mut tx, &token).await?.ok_or_else(|| {
         let detail = format!("there is no token {token} in use");
         ApiError::not_found("RV-TOKEN-UNKNOWN", detail).next("ringvault token list")
     })?;
+    let (by, target) = (format!("token {}", caller.name()), format!("token {}", revoked.name));
+    let details = json!({ "id": revoked.id, "role": revoked.role });
+    audit::record(&mut tx, &by, "token.revoke", None, &target, &details).await?;
+    ringvault_state::commit(tx, around!("token.revoke")).await?;
     tracing::info!(by = caller.name(), token = %revoked.id, name = revoked.name, "token revoked");
     Ok(Json(Document::new(revoked)))
 }

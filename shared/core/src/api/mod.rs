@@ -6,6 +6,7 @@
 //! something refuse unknown fields instead, so that a misspelt option is never silently dropped.
 //! Sizes are bytes, durations whole seconds, times UTC.
 
+mod audit;
 mod backup;
 mod catalog;
 mod cluster;
@@ -19,6 +20,7 @@ mod status;
 mod task;
 mod token;
 
+pub use audit::{AuditAnchor, AuditEntry};
 pub use backup::{
     BackupDetail, BackupNode, BackupSummary, HoldKind, HoldRelease, HoldSet, HoldView, Verification,
 };
