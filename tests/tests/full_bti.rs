@@ -21,5 +21,9 @@ async fn everything_survives() -> Result<()> {
         "bti",
     ])
     .await?;
-    RoundTrip::turn(&lab, &cluster).await
+    RoundTrip::turn(&lab, &cluster).await?;
+    // Tries are cut too; what comes of it is of format oa.
+    let trip = RoundTrip::begin(&lab, &cluster).await?;
+    trip.drop_and_slice().await?;
+    trip.close().await
 }

@@ -93,6 +93,8 @@ enum Method {
     Auto,
     /// Same tokens: each node takes its own files back
     Copy,
+    /// Any ring: each node fetches just the partitions that it owns
+    Slice,
     /// Any ring: whole SSTables that meet a node's ranges, then cleanup
     Import,
 }
@@ -178,6 +180,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         method: match args.method {
             Method::Auto => RestoreMethod::Auto,
             Method::Copy => RestoreMethod::Copy,
+            Method::Slice => RestoreMethod::Slice,
             Method::Import => RestoreMethod::Import,
         },
         truncate: args.truncate,

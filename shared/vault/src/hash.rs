@@ -24,6 +24,11 @@ impl Digest {
         Self(*blake3::hash(content).as_bytes())
     }
 
+    /// A digest that was taken elsewhere.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -92,6 +92,13 @@ impl TransferProgress {
         self.0.bytes_total.store(bytes, Ordering::Relaxed);
     }
 
+    /// Files that were there already, and their bytes.
+    pub fn kept(&self, files: u64, bytes: u64) {
+        self.0.bytes_reused.fetch_add(bytes, Ordering::Relaxed);
+        self.advance(bytes);
+        self.0.files_done.fetch_add(files, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_current(&self, file: String) {
         *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
     }

@@ -5,7 +5,10 @@ mod load;
 mod schema;
 
 use anyhow::{Context as _, Result, ensure};
-use ringvault_core::{api::BackupDetail, job::StageKind};
+use ringvault_core::{
+    api::BackupDetail,
+    job::{RestoreMethod, StageKind},
+};
 
 use crate::{
     Content, Lab, Ringvault,
@@ -80,6 +83,57 @@ impl RoundTrip {
         ensure!(restored.sstables > 0 && restored.rows_read > 0, "{restored:?}");
         ensure!(job.stages.iter().any(|stage| stage.stage == StageKind::Apply), "{:?}", job.stages);
         self.is_whole(cql).await
+    }
+
+    /// Whether every cell is as it was when it was backed up, whatever the schema is now.
+    pub async fn has_every_cell(&self, cql: &Cql) -> Result<()> {
+        Content::read(cql, KEYSPACE).await?.must_equal(&self.variety).context(KEYSPACE)?;
+        Content::read(cql, CAMEL).await?.must_equal(&self.camel).context(CAMEL)?;
+        indexes_work(cql).await
+    }
+
+    /// Restores into keyspaces with one replica, made here on a cluster that lacks them, so that each
+    /// node owns a part of what it owned, or another.
+    pub async fn restore_in_slices(&self, target: &str, cql: &Cql) -> Result<()> {
+        let create = [KEYSPACE, CAMEL].map(|keyspace| {
+            format!(
+                "CREATE KEYSPACE \"{keyspace}\" WITH replication = \
+                 {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+            )
+        });
+        cql.run_all(&create).await?;
+        let options = ["--keyspace", KEYSPACE, "--keyspace", CAMEL, "--method", "slice"];
+        let job = self.rv.restore(self.name(), target, &options).await?;
+        let plan = job.outcome.plan.context("a restore has a plan")?;
+        ensure!(plan.method == RestoreMethod::Slice, "{plan:?}");
+        let restored = job.outcome.restored.context("a restore has an outcome")?;
+        ensure!(restored.problems.is_empty(), "{:?}", restored.problems);
+        ensure!(restored.sstables > 0 && restored.rows_read > 0, "{restored:?}");
+        self.has_every_cell(cql).await
+    }
+
+    /// Drops both keyspaces and restores them with fewer replicas, in slices.
+    pub async fn drop_and_slice(&self) -> Result<()> {
+        let drop = [format!("DROP KEYSPACE {KEYSPACE}"), format!("DROP KEYSPACE \"{CAMEL}\"")];
+        self.cql.run_all(&drop).await?;
+        self.restore_in_slices(&self.cluster, &self.cql).await?;
+        self.cassandra_finds_nothing_wrong(&self.cluster, &self.cql).await?;
+        self.deletions_hold().await
+    }
+
+    /// Cassandra's own look at what was imported, and the cells once more after it has rewritten them.
+    pub async fn cassandra_finds_nothing_wrong(&self, cluster: &str, cql: &Cql) -> Result<()> {
+        let nodes = self.lab.cluster(cluster).await?.nodes;
+        for node in &nodes {
+            self.lab
+                .nodetool(cluster, node.index, &["verify", "-f", "-e", KEYSPACE])
+                .await
+                .context("verify")?;
+        }
+        for node in &nodes {
+            self.lab.nodetool(cluster, node.index, &["compact", KEYSPACE]).await?;
+        }
+        self.has_every_cell(cql).await.context("after a compaction")
     }
 
     /// Whether deletions came back too: writes from before them stay hidden.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ringvault_core::{
     api::{JobDetail, JobOutcome, TaskView},
-    job::{JobSpec, JobState, RestoreMethod, StageKind},
+    job::{JobSpec, JobState, StageKind},
     task::{PlanResult, PreflightResult, TaskState},
 };
 
@@ -98,11 +98,7 @@ fn nodes(detail: &JobDetail) -> Table {
 }
 
 fn mode(plan: &PlanResult) -> String {
-    let method = match plan.method {
-        RestoreMethod::Auto => "auto",
-        RestoreMethod::Copy => "copy",
-        RestoreMethod::Import => "import",
-    };
+    let method = plan.method.as_str();
     let (from, to) = (plan.source_nodes, plan.nodes.len());
     format!("{from} to {to} nodes: {method} ({})", plan.reason)
 }

@@ -5,7 +5,7 @@
 //!
 //! The file is read as a stream, so an index of any size takes the memory of one key.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Write};
 
 use super::bytes::{FormatError, Result};
 
@@ -33,7 +33,20 @@ impl<R: BufRead> IndexReader<R> {
         Self { from, ended: false }
     }
 
+    /// What it reads from, wherever it is in there.
+    pub(super) fn into_inner(self) -> R {
+        self.from
+    }
+
     fn entry(&mut self) -> Result<Option<IndexEntry>> {
+        let Some(entry) = self.head()? else { return Ok(None) };
+        self.copy_promoted(entry.promoted, &mut io::sink())?.map_err(|error| unreadable(&error))?;
+        Ok(Some(entry))
+    }
+
+    /// Reads an entry up to its promoted index, which [`copy_promoted`](Self::copy_promoted) takes
+    /// next. `None` at the end.
+    pub(super) fn head(&mut self) -> Result<Option<IndexEntry>> {
         if self.from.fill_buf().map_err(|error| unreadable(&error))?.is_empty() {
             return Ok(None);
         }
@@ -43,12 +56,25 @@ impl<R: BufRead> IndexReader<R> {
         self.fill(&mut key)?;
         let position = self.vint()?;
         let promoted = self.vint()?;
-        let skipped = io::copy(&mut (&mut self.from).take(promoted), &mut io::sink())
-            .map_err(|error| unreadable(&error))?;
-        if skipped != promoted {
-            return Err(FormatError::new("it ends inside a promoted index"));
-        }
         Ok(Some(IndexEntry { key, position, promoted }))
+    }
+
+    /// Hands the promoted index of `length` bytes on, piece by piece. The inner error is `into`'s.
+    pub(super) fn copy_promoted(&mut self, length: u64, into: &mut impl Write) -> Result<io::Result<()>> {
+        let mut left = length;
+        while left > 0 {
+            let piece = self.from.fill_buf().map_err(|error| unreadable(&error))?;
+            let taken = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+            if taken == 0 {
+                return Err(FormatError::new("it ends inside a promoted index"));
+            }
+            if let Err(error) = into.write_all(&piece[..taken]) {
+                return Ok(Err(error));
+            }
+            self.from.consume(taken);
+            left -= taken as u64;
+        }
+        Ok(Ok(()))
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {

@@ -16,6 +16,7 @@ mod digest;
 mod index;
 mod listing;
 mod partitions;
+pub mod slice;
 mod span;
 mod statistics;
 mod summary;

@@ -42,6 +42,26 @@ impl TokenSet {
         self.at(first).is_some_and(|(start, end)| start <= first.0 && last.0 <= end)
     }
 
+    /// How much of the closed span `first..=last` it holds: the part of the tokens, 0 to 1, and in
+    /// how many intervals.
+    pub fn part_of(&self, first: Token, last: Token) -> (f64, usize) {
+        let begin = self.intervals.partition_point(|(_, end)| *end < first.0);
+        let inside = self.intervals[begin..].iter().take_while(|(start, _)| *start <= last.0);
+        let tokens = |start: i64, end: i64| i128::from(end) - i128::from(start) + 1;
+        let (held, count) = inside.fold((0, 0), |(held, count), (start, end)| {
+            (held + tokens((*start).max(first.0), (*end).min(last.0)), count + 1)
+        });
+        // Both are below 2^65, and a part of a part in 2^53 does not matter.
+        #[expect(clippy::cast_precision_loss)]
+        let part = held as f64 / tokens(first.0, last.0) as f64;
+        (part, count)
+    }
+
+    /// Its tokens as ascending closed intervals with gaps between them.
+    pub fn intervals(&self) -> impl Iterator<Item = (Token, Token)> + '_ {
+        self.intervals.iter().map(|(start, end)| (Token(*start), Token(*end)))
+    }
+
     /// The first interval that ends at `token` or later.
     fn at(&self, token: Token) -> Option<(i64, i64)> {
         let place = self.intervals.partition_point(|(_, end)| *end < token.0);
@@ -122,6 +142,13 @@ mod tests {
             prop_assert_eq!(set.contains(from), by_hand(first));
             prop_assert_eq!(set.meets(from, to), (first..=first + len).any(by_hand));
             prop_assert_eq!(set.covers(from, to), (first..=first + len).all(by_hand));
+            let (part, intervals) = set.part_of(from, to);
+            let held = u32::try_from((first..=first + len).filter(|token| by_hand(*token)).count()).unwrap();
+            let all = f64::from(u32::try_from(len + 1).unwrap());
+            prop_assert!((part - f64::from(held) / all).abs() < 1e-9);
+            prop_assert_eq!(intervals > 0, held > 0);
+            let listed = set.intervals().filter(|(start, end)| *start <= to && *end >= from);
+            prop_assert_eq!(listed.count(), intervals);
         }
     }
 }

@@ -152,8 +152,22 @@ pub enum RestoreMethod {
     Auto,
     /// Same tokens: each node takes its own files back.
     Copy,
+    /// Any ring: each node fetches just the partitions that it owns.
+    Slice,
     /// Any ring: whole SSTables that meet a node's ranges, then cleanup.
     Import,
+}
+
+impl RestoreMethod {
+    /// As it is asked for and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Copy => "copy",
+            Self::Slice => "slice",
+            Self::Import => "import",
+        }
+    }
 }
 
 /// A restore.

@@ -3,6 +3,10 @@
 //! `copy` is right only where each target node is to own exactly what its twin in the backup owned,
 //! keyspace by keyspace: the same tokens say nothing when the replication is another. Then a node
 //! would get no data for ranges it has newly become a replica of, or data that it must refuse.
+//!
+//! Between the methods for any ring, whole SSTables and slices of them, it is chosen by the bytes
+//! that they would move. A slice costs requests and work that a whole file does not, so it has to
+//! save something.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +17,7 @@ use crate::{
     HostId,
     cluster::{Replication, Ring, Topology},
     job::RestoreMethod,
+    size::format_size,
 };
 
 /// How files get from the backup's nodes to the target's.
@@ -24,6 +29,8 @@ pub enum Method {
         /// By target host.
         sources: BTreeMap<HostId, HostId>,
     },
+    /// Of every SSTable that meets a target node's ranges, the partitions in these ranges.
+    Slice,
     /// Every SSTable that meets a target node's ranges, whole; cleanup afterwards.
     Import,
 }
@@ -33,6 +40,7 @@ impl Method {
     pub const fn name(&self) -> RestoreMethod {
         match self {
             Self::Copy { .. } => RestoreMethod::Copy,
+            Self::Slice => RestoreMethod::Slice,
             Self::Import => RestoreMethod::Import,
         }
     }
@@ -53,10 +61,32 @@ pub enum NoMethod {
     /// `copy` was asked for and the rings or the replication differ.
     #[error("method copy needs the same tokens and replication on both sides: {0}")]
     CopyImpossible(String),
+    /// `slice` was asked for and some SSTables cannot be cut.
+    #[error("method slice cannot be used: {0}")]
+    SliceImpossible(String),
+}
+
+/// What the methods for any ring would fetch, over all target nodes, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Whole SSTables.
+    pub import: u64,
+    /// Slices of them, as estimated.
+    pub slice: u64,
+}
+
+impl Moved {
+    /// Whether slices save at least a tenth.
+    const fn is_slicing_worth_it(self) -> bool {
+        self.slice < self.import - self.import / 10
+    }
 }
 
 /// Chooses between what is possible. `held` are the nodes whose manifests the backup has,
 /// `keyspaces` the replication that the restored keyspaces will have on the target.
+///
+/// Where `auto` finds that `copy` cannot be, it is `import` for now, and [`settle_method`] decides
+/// once it is known what would be moved.
 pub fn choose_method(
     wanted: RestoreMethod,
     source: &Topology,
@@ -65,8 +95,12 @@ pub fn choose_method(
     keyspaces: &BTreeMap<String, Replication>,
 ) -> Result<MethodChoice, NoMethod> {
     let import = |reason: String| MethodChoice { method: Method::Import, reason };
-    if wanted == RestoreMethod::Import {
-        return Ok(import("asked for".to_owned()));
+    match wanted {
+        RestoreMethod::Import => return Ok(import("asked for".to_owned())),
+        RestoreMethod::Slice => {
+            return Ok(MethodChoice { method: Method::Slice, reason: "asked for".to_owned() });
+        }
+        RestoreMethod::Auto | RestoreMethod::Copy => {}
     }
     let sources = twins(source, held, target).and_then(|sources| {
         same_ownership(source, target, keyspaces, &sources)?;
@@ -79,6 +113,30 @@ pub fn choose_method(
         }),
         (RestoreMethod::Copy, Err(why)) => Err(NoMethod::CopyImpossible(why)),
         (_, Err(why)) => Ok(import(why)),
+    }
+}
+
+/// The rest of the choice: whether slices are possible, and between them and whole SSTables for
+/// `auto`. `unsliceable` says which SSTables cannot be cut, if there are any: of a table every SSTable
+/// is sliced or none is, as a deletion may lie in another than what it deletes.
+pub fn settle_method(
+    choice: MethodChoice,
+    wanted: RestoreMethod,
+    moved: Moved,
+    unsliceable: Option<String>,
+) -> Result<MethodChoice, NoMethod> {
+    match (choice.method, wanted, unsliceable) {
+        (Method::Slice, _, Some(why)) => Err(NoMethod::SliceImpossible(why)),
+        (Method::Import, RestoreMethod::Auto, Some(why)) if moved.is_slicing_worth_it() => {
+            let reason = format!("{}; slices would move less, but {why}", choice.reason);
+            Ok(MethodChoice { method: Method::Import, reason })
+        }
+        (Method::Import, RestoreMethod::Auto, None) if moved.is_slicing_worth_it() => {
+            let (part, whole) = (format_size(moved.slice), format_size(moved.import));
+            let reason = format!("{}; about {part} instead of {whole} of whole SSTables", choice.reason);
+            Ok(MethodChoice { method: Method::Slice, reason })
+        }
+        (method, _, _) => Ok(MethodChoice { method, reason: choice.reason }),
     }
 }
 
@@ -133,4 +191,32 @@ fn same_ownership(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_chosen_where_they_save_something() {
+        let settle = |wanted, import, slice, unsliceable: Option<&str>| {
+            let method = if wanted == RestoreMethod::Slice { Method::Slice } else { Method::Import };
+            let choice = MethodChoice { method, reason: "other rings".to_owned() };
+            settle_method(choice, wanted, Moved { import, slice }, unsliceable.map(str::to_owned))
+        };
+        let auto =
+            |import, slice, unsliceable| settle(RestoreMethod::Auto, import, slice, unsliceable).unwrap();
+        let chosen = auto(4000, 3000, None);
+        assert_eq!(chosen.method, Method::Slice);
+        assert_eq!(chosen.reason, "other rings; about 2.93 KiB instead of 3.91 KiB of whole SSTables");
+        assert_eq!(auto(4000, 3900, None).method, Method::Import);
+        assert_eq!(auto(0, 0, None).method, Method::Import);
+        let chosen = auto(4000, 3000, Some("they are odd"));
+        assert_eq!(chosen.method, Method::Import);
+        assert!(chosen.reason.ends_with("slices would move less, but they are odd"));
+        assert_eq!(auto(4000, 3900, Some("they are odd")).reason, "other rings");
+        assert_eq!(settle(RestoreMethod::Import, 4000, 1, None).unwrap().method, Method::Import);
+        assert_eq!(settle(RestoreMethod::Slice, 1, 4000, None).unwrap().method, Method::Slice);
+        assert!(settle(RestoreMethod::Slice, 4000, 1, Some("odd")).is_err());
+    }
 }

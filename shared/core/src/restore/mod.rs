@@ -8,10 +8,10 @@ mod ring;
 mod share;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
-pub use method::{Method, MethodChoice, NoMethod, choose_method};
+pub use method::{Method, MethodChoice, Moved, NoMethod, choose_method, settle_method};
 pub use rename::{InvalidRename, Renames};
 pub use ring::ring_changes;
-pub use share::{Owners, Share, SstableFacts};
+pub use share::{Owners, Share, SstableFacts, SstableSizes, Take};
 
 use crate::selection::{Selection, is_node_local_keyspace, is_system_keyspace};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::Method;
+use super::{AUTH_KEYSPACE, Method};
 use crate::{
     HostId,
     cluster::{Ownership, Replication, Ring, Token, TokenSet, Topology},
@@ -65,7 +65,33 @@ enum Rule {
     From(Option<HostId>),
     /// Whatever holds something that the node owns.
     Owned,
+    /// Likewise, but of it just what the node owns.
+    Slices,
 }
+
+/// What a node takes of an SSTable.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Take<'a> {
+    /// Its files as they are.
+    Whole,
+    /// The partitions of these tokens.
+    Slice(&'a TokenSet),
+}
+
+/// The parts of an SSTable that it matters for how much a slice of it fetches, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SstableSizes {
+    /// Data.db, of which parts are fetched.
+    pub data: u64,
+    /// What is fetched whole even for a slice: the index, places of chunks, statistics.
+    pub index: u64,
+    /// What a slice does without.
+    pub rest: u64,
+}
+
+/// Bytes that are fetched beside the wanted ones at the two ends of a run of partitions: a chunk each, of
+/// the usual length.
+const ENDS: u64 = 2 * (16 << 10);
 
 impl Share {
     /// The share of `host`. `owners`: of the target, with the replication the keyspaces will have
@@ -73,6 +99,7 @@ impl Share {
     pub fn new(method: &Method, owners: &Arc<Owners>, host: HostId) -> Self {
         let rule = match method {
             Method::Copy { sources } => Rule::From(sources.get(&host).copied()),
+            Method::Slice => Rule::Slices,
             Method::Import => Rule::Owned,
         };
         Self { host, rule, owners: Arc::clone(owners) }
@@ -82,7 +109,7 @@ impl Share {
     pub fn takes_from(&self, source: HostId) -> bool {
         match self.rule {
             Rule::From(twin) => twin == Some(source),
-            Rule::Owned => true,
+            Rule::Owned | Rule::Slices => true,
         }
     }
 
@@ -90,10 +117,38 @@ impl Share {
     pub fn wants(&self, sstable: &SstableFacts<'_>) -> bool {
         match self.rule {
             Rule::From(source) => source == Some(sstable.source),
-            Rule::Owned => self.owners.of(sstable.keyspace, self.host).is_some_and(|owned| {
+            Rule::Owned | Rule::Slices => self.owners.of(sstable.keyspace, self.host).is_some_and(|owned| {
                 !owned.is_empty() && sstable.span.is_none_or(|(first, last)| owned.meets(first, last))
             }),
         }
+    }
+
+    /// How the node takes an SSTable that it [wants](Self::wants). Roles and grants are taken whole:
+    /// they are loaded beside their tables, unchecked, and read row by row.
+    pub fn take(&self, sstable: &SstableFacts<'_>) -> Take<'_> {
+        let is_sliced =
+            matches!(self.rule, Rule::Slices) && sstable.keyspace != AUTH_KEYSPACE && !self.owns_all(sstable);
+        match self.owners.of(sstable.keyspace, self.host) {
+            Some(owned) if is_sliced => Take::Slice(owned),
+            _ => Take::Whole,
+        }
+    }
+
+    /// About how many bytes a slice of an SSTable fetches that the node [wants](Self::wants), if its
+    /// partitions are spread evenly over its span.
+    pub fn slice_bytes(&self, sstable: &SstableFacts<'_>, sizes: SstableSizes) -> u64 {
+        let SstableSizes { data, index, rest } = sizes;
+        let whole = data.saturating_add(index).saturating_add(rest);
+        if sstable.keyspace == AUTH_KEYSPACE || self.owns_all(sstable) {
+            return whole;
+        }
+        let (first, last) = sstable.span.unwrap_or((Token(i64::MIN), Token(i64::MAX)));
+        let owned = self.owners.of(sstable.keyspace, self.host);
+        let (part, runs) = owned.map_or((0.0, 0), |owned| owned.part_of(first, last));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let within = (part * data as f64).ceil() as u64;
+        let ends = ENDS.saturating_mul(runs as u64);
+        within.saturating_add(ends).min(data).saturating_add(index)
     }
 
     /// Whether the node surely owns every partition of this SSTable. Where it does not, as on a node
@@ -193,9 +248,38 @@ mod tests {
         assert!(!owns("k", None) && !owns("other", Some((1, 10))));
     }
 
+    #[test]
+    fn what_is_not_owned_whole_is_sliced() {
+        let rule = Replication::Simple { factor: 1 };
+        let topology = ring_of(&[("dc1", "r1", &[0]), ("dc1", "r1", &[10])]);
+        let mut keyspaces = keyspace(&rule);
+        keyspaces.insert(AUTH_KEYSPACE.to_owned(), rule);
+        let owners = Arc::new(Owners::new(&topology, &keyspaces));
+        let (source, host) = (topology.nodes[0].host_id, topology.nodes[1].host_id);
+        let facts = |keyspace, first, last| SstableFacts {
+            source,
+            keyspace,
+            span: Some((Token(first), Token(last))),
+        };
+        let share = Share::new(&Method::Slice, &owners, host);
+        assert_eq!(share.take(&facts("k", 1, 10)), Take::Whole);
+        let owned = owners.of("k", host).unwrap();
+        assert_eq!(share.take(&facts("k", 1, 20)), Take::Slice(owned));
+        assert_eq!(share.take(&facts(AUTH_KEYSPACE, 1, 20)), Take::Whole);
+        let sizes = SstableSizes { data: 1 << 30, index: 1000, rest: 500 };
+        assert_eq!(share.slice_bytes(&facts("k", 1, 10), sizes), (1 << 30) + 1500);
+        assert_eq!(share.slice_bytes(&facts("k", 1, 40), sizes), (1 << 28) + ENDS + 1000);
+        assert_eq!(share.slice_bytes(&facts("k", 1, 40), SstableSizes { data: 9, ..sizes }), 1009);
+        let unknown = SstableFacts { span: None, ..facts("k", 0, 0) };
+        assert_eq!(share.slice_bytes(&unknown, sizes), 1 + ENDS + 1000);
+        assert_eq!(share.take(&unknown), Take::Slice(owned));
+        let whole = Share::new(&Method::Import, &owners, host);
+        assert_eq!(whole.take(&facts("k", 1, 20)), Take::Whole);
+    }
+
     proptest! {
         /// Every partition of the backup reaches every node that must own it, by whichever method
-        /// is chosen; and by import nothing else does.
+        /// is chosen; by import no SSTable without one of them, by slices nothing else does.
         #[test]
         fn every_partition_reaches_each_of_its_owners(
             source in any_topology(),
@@ -203,12 +287,13 @@ mod tests {
             was in any_replication(),
             is in proptest::option::of(any_replication()),
             tokens in proptest::collection::btree_set(-60_i64..60, 1..12),
+            wanted in prop::sample::select(vec![AUTO, RestoreMethod::Slice]),
         ) {
             let is = is.unwrap_or_else(|| was.clone());
             let source = with(source, &was);
             let target = elsewhere(&target.unwrap_or_else(|| source.clone()));
             let held = source.host_ids();
-            let choice = choose_method(AUTO, &source, &held, &target, &keyspace(&is)).unwrap();
+            let choice = choose_method(wanted, &source, &held, &target, &keyspace(&is)).unwrap();
             let before = source.ownership(&was);
             let after = target.ownership(&is);
             let owners = Arc::new(Owners::new(&target, &keyspace(&is)));
@@ -233,9 +318,17 @@ mod tests {
                         span: Some((Token(first), Token(last))),
                     };
                     if share.wants(&facts) {
-                        fetched.extend(tokens);
+                        let is_taken = |token: &&i64| match share.take(&facts) {
+                            Take::Whole => true,
+                            Take::Slice(of) => of.contains(Token(**token)),
+                        };
+                        fetched.extend(tokens.iter().filter(is_taken));
                     }
-                    if choice.method == Method::Import {
+                    if choice.method == Method::Slice {
+                        let is_owned = |token: &i64| owned.contains(Token(*token));
+                        prop_assert!(fetched.iter().all(is_owned), "slices need no cleanup");
+                    }
+                    if matches!(choice.method, Method::Import | Method::Slice) {
                         let meets = (first..=last).any(|token| owned.contains(Token(token)));
                         prop_assert_eq!(share.wants(&facts), meets, "nothing that a node does not need");
                     }

@@ -135,7 +135,7 @@ impl<'a> Request<'a> {
     }
 }
 
-fn store_error(wanted: &WantedFile, cause: StoreError) -> DownloadError {
+pub(super) fn store_error(wanted: &WantedFile, cause: StoreError) -> DownloadError {
     let origin = Box::new(wanted.origin.clone());
     match cause.kind {
         StoreErrorKind::NotFound => DownloadError::Missing { origin, key: wanted.place.key.clone() },

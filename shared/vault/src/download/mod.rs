@@ -6,10 +6,13 @@
 //! near each other in a pack come with one request. Paths can only be made by [`StagingFolder::path`],
 //! which lets no name out of its folder. Memory: one batch of names, and a megabyte or so for each
 //! request under way.
+//!
+//! What is needed in parts alone is read through [`RangedContent`]; its reader has to check it.
 
 mod error;
 mod fetch;
 mod plan;
+mod ranged;
 mod staged;
 mod staging;
 
@@ -17,6 +20,7 @@ use futures::{Stream, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 pub use error::{DownloadError, FileOrigin};
+pub use ranged::{RangedBody, RangedContent};
 pub use staging::{StagedPath, StagingFolder, UnsafePath};
 
 use crate::{

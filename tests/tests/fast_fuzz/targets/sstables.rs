@@ -1,7 +1,8 @@
 //! The components of an `SSTable` that are read without Cassandra.
 
 use std::{
-    io::{BufReader, Cursor},
+    io::{self, BufReader, Cursor, Read},
+    ops::Range,
     sync::LazyLock,
 };
 
@@ -9,8 +10,9 @@ use ringvault_cassandra::sstable::{
     Component, CompressionInfo, Descriptor, IndexReader, Statistics,
     check::{Known, SstableCheck},
     murmur3_token, parse_digest, parse_partitions, parse_summary,
+    slice::{ChunkIndex, PartitionIndex, RangedRead, SliceOutput, SliceSource, SlicedFolder, slice},
 };
-use ringvault_core::cluster::Token;
+use ringvault_core::cluster::{Token, TokenRange, TokenSet};
 
 use super::{SOME, Target};
 use crate::{harness::told, mutate, seeds};
@@ -22,6 +24,9 @@ const KEYS: u64 = 256 << 10;
 /// What a check holds besides its input: an SSTable of some KiB, and the end of a trie.
 const CHECKED: u64 = 2 << 20;
 
+/// A slice holds some chunks, of at most 16 MiB each, and half a megabyte of pages of each index.
+const SLICED: u64 = 80 << 20;
+
 super::targets! {
     checks => Target {
         name: "checks",
@@ -30,6 +35,14 @@ super::targets! {
         base: CHECKED,
         factor: 64,
         parse: try_checks,
+    };
+    slices => Target {
+        name: "slices",
+        seeds: slice_seeds(),
+        mutate: mutate::bytes,
+        base: SLICED,
+        factor: 64,
+        parse: try_slices,
     };
     statistics => Target {
         name: "statistics",
@@ -91,6 +104,16 @@ fn check_seeds() -> Vec<Vec<u8>> {
     all
 }
 
+/// Likewise, but of the components that a slice is made of.
+fn slice_seeds() -> Vec<Vec<u8>> {
+    let whole = real_sstables();
+    let is_read = |seed: &Vec<u8>| {
+        let component = &whole[usize::from(seed[0])].1[usize::from(seed[1])].0;
+        *component == Component::Data || SlicedFolder::needs(component)
+    };
+    check_seeds().into_iter().filter(is_read).collect()
+}
+
 type Sstable = (Descriptor, Vec<(Component, Vec<u8>)>);
 
 fn real_sstables() -> Vec<Sstable> {
@@ -133,6 +156,54 @@ fn try_checks(input: &[u8]) {
     }
     for problem in check.finish() {
         told(problem.what);
+    }
+}
+
+/// A Data.db in memory.
+struct InMemory<'a>(&'a [u8]);
+
+impl RangedRead for InMemory<'_> {
+    fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
+        let part = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        let part = part.and_then(|(from, to)| self.0.get(from..to)).expect("a range of the file");
+        Ok(Box::new(part))
+    }
+}
+
+/// A slice of a real SSTable with one component that is the input.
+fn try_slices(input: &[u8]) {
+    static REAL: LazyLock<Vec<Sstable>> = LazyLock::new(real_sstables);
+    let [n, m, content @ ..] = input else { return };
+    let (_, components) = &REAL[usize::from(*n) % REAL.len()];
+    let replaced = usize::from(*m) % components.len();
+    let content_of = |wanted: &Component| {
+        let at = components.iter().position(|(component, _)| component == wanted)?;
+        Some(if at == replaced { content } else { components[at].1.as_slice() })
+    };
+    let file = |component: &Component| Some(Cursor::new(content_of(component)?));
+    let index = match file(&Component::Index) {
+        Some(index) => PartitionIndex::Big(index),
+        None => PartitionIndex::Bti {
+            partitions: file(&Component::Partitions).expect("a trie"),
+            rows: file(&Component::Rows).expect("its rows"),
+        },
+    };
+    let chunks = match file(&Component::CompressionInfo) {
+        Some(info) => ChunkIndex::CompressionInfo(info),
+        None => ChunkIndex::Crc(file(&Component::Crc).expect("checksums")),
+    };
+    let data = content_of(&Component::Data).expect("data");
+    let source = SliceSource { index, chunks, data: &InMemory(data), data_size: data.len() as u64 };
+    let half = TokenRange::new(Token(0), Token(i64::MAX));
+    let wanted = if m % 2 == 0 { TokenSet::full() } else { [half].into_iter().collect() };
+    let empty = || Cursor::new(Vec::new());
+    let mut into = SliceOutput { data: empty(), index: empty(), chunks: empty() };
+    match slice(source, &wanted, &mut into) {
+        Ok(sliced) => {
+            let named = IndexReader::new(into.index.get_ref().as_slice()).filter(Result::is_ok).count();
+            assert_eq!(named as u64, sliced.partitions, "each is named");
+        }
+        Err(error) => told(error),
     }
 }
 

@@ -24,9 +24,10 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::{
-    batch::{Batch, divide, staged_dir},
+    batch::{Batch, divide},
     record::{RestorePlan, own_host},
     share::SharedSstable,
+    staged::{Staged, size},
     taken::Taken,
 };
 use crate::{
@@ -86,7 +87,8 @@ impl Executor {
             self.load_table(&mut attempt, table, &own).await?;
             result.tables += 1;
             result.sstables += own.len() as u64;
-            result.bytes = own.iter().map(|sstable| size(sstable)).fold(result.bytes, u64::saturating_add);
+            let sizes = own.iter().map(|sstable| size(&attempt.stage, sstable));
+            result.bytes = sizes.fold(result.bytes, u64::saturating_add);
         }
         Ok(result)
     }
@@ -102,7 +104,7 @@ impl Executor {
             .filter(|sstable| !attempt.taken.has(&sstable.place()))
             .map(|sstable| (*sstable).clone())
             .collect();
-        let sizes: Vec<u64> = open.iter().map(size).collect();
+        let sizes: Vec<u64> = open.iter().map(|sstable| size(&attempt.stage, sstable)).collect();
         for range in divide(&sizes) {
             self.import_batch(attempt, table, &open[range]).await?;
         }
@@ -127,10 +129,18 @@ impl Executor {
         let batch = {
             let (stage, name, number) = (attempt.stage.clone(), attempt.name.clone(), attempt.batches);
             let sstables = sstables.to_vec();
-            tokio::task::spawn_blocking(move || Batch::link(&stage, &name, number, &sstables))
-                .await
-                .map_err(failure::internal)??
+            tokio::task::spawn_blocking(move || {
+                let staged: Result<Vec<Staged>, TaskError> =
+                    sstables.iter().map(|sstable| Staged::of(&stage, sstable)).collect();
+                Batch::link(&stage, &name, number, &staged?)
+            })
+            .await
+            .map_err(failure::internal)??
         };
+        if batch.is_empty() {
+            attempt.taken.settle(&batch)?;
+            return Ok(());
+        }
         let options = ImportOptions {
             // What may be more than the node owns is loaded all the same, and cleaned up.
             verify_tokens: !attempt.plan.needs_cleanup(table),
@@ -215,10 +225,6 @@ impl Executor {
     }
 }
 
-fn size(sstable: &SharedSstable) -> u64 {
-    sstable.components().map(|component| component.size).sum()
-}
-
 /// Whether trying again can help where Cassandra left files behind. It names the folder and keeps the
 /// reason to its log; a folder that it does not even name it has skipped, as it does with a format
 /// that it does not know, and will skip again.
@@ -236,17 +242,23 @@ fn class_of_refusal(outcome: &ImportOutcome, free: Option<u64>) -> ErrorClass {
 }
 
 /// The most partitions in one of these SSTables, if none of them holds a deletion or anything that
-/// expires; else, or where that cannot be read, 0. Blocks on the disk.
+/// expires; else, or where that cannot be read, 0. A slice's statistics are those of the whole, but
+/// what it has was counted. Blocks on the disk.
 fn least_partitions(stage: &std::path::Path, sstables: &[SharedSstable]) -> u64 {
     let mut most = 0;
     for sstable in sstables {
-        let name = sstable.entry.name.file_name("Statistics.db");
-        let statistics = Descriptor::parse_file_name(&name).and_then(|(descriptor, _)| {
-            let content = std::fs::read(staged_dir(stage, sstable).join(&name)).ok()?;
-            Statistics::parse(&content, &descriptor).ok()
+        let Ok(staged) = Staged::of(stage, sstable) else { return 0 };
+        if staged.partitions == Some(0) {
+            continue;
+        }
+        let statistics = staged.path_of("Statistics.db").and_then(|path| {
+            let (descriptor, _) = Descriptor::parse_file_name(path.file_name()?.to_str()?)?;
+            Statistics::parse(&std::fs::read(&path).ok()?, &descriptor).ok()
         });
         match statistics {
-            Some(statistics) if !statistics.can_shrink => most = most.max(statistics.partitions),
+            Some(statistics) if !statistics.can_shrink => {
+                most = most.max(staged.partitions.unwrap_or(statistics.partitions));
+            }
             _ => return 0,
         }
     }

@@ -5,7 +5,8 @@
 //! within its folder; Cassandra gives fresh names anyway. The links are moved out by the import: a
 //! folder that still holds a data file was not taken, and one that has lost it was, whatever the
 //! worker or Cassandra said meanwhile. That evidence outlives a crash, because what was linked is
-//! noted beside the folder before the import begins. Every attempt has folders of its own, so that
+//! noted beside the folder before the import begins. (A slice without a partition has no files: it
+//! counts as taken.) Every attempt has folders of its own, so that
 //! an import that Cassandra is still at, after the worker gave up waiting, finds its files.
 
 use std::{
@@ -19,7 +20,7 @@ use ringvault_core::TaskError;
 use ringvault_fault::around;
 use serde::{Deserialize, Serialize};
 
-use super::share::SharedSstable;
+use super::{share::SharedSstable, staged::Staged};
 use crate::{
     executor::{failure, workspace::make_dir},
     identity::write_durably,
@@ -84,29 +85,28 @@ fn import_root(stage: &Path) -> PathBuf {
 }
 
 impl Batch {
-    /// Links the staged files of `sstables` (of one table) into the fresh folder `number` of
+    /// Links the files of `sstables` (of one table) into the fresh folder `number` of
     /// `attempt`. Cassandra wants names of letters, digits and `_` at a path's end.
     pub(super) fn link(
         stage: &Path,
         attempt: &str,
         number: usize,
-        sstables: &[SharedSstable],
+        sstables: &[Staged],
     ) -> Result<Self, TaskError> {
         let parent = import_root(stage).join(attempt);
         let dir = parent.join(format!("{number:06}"));
         make_dir(&dir)?;
         let mut linked = BTreeMap::new();
         for (number, sstable) in (1..).zip(sstables) {
-            let staged = staged_dir(stage, sstable);
-            let name = &sstable.entry.name;
-            for component in sstable.components() {
-                let from = staged.join(name.file_name(&component.name));
-                let to = dir.join(format!("{}-{number}-{}-{}", name.version, name.format, component.name));
+            let Staged { version, format, .. } = sstable;
+            for (file, component) in &sstable.files {
+                let from = sstable.dir.join(file);
+                let to = dir.join(format!("{version}-{number}-{format}-{component}"));
                 std::fs::hard_link(&from, &to).map_err(|error| {
                     failure::local(&from, "linking for the import the staged file", &error)
                 })?;
             }
-            linked.insert(number, sstable.place());
+            linked.insert(number, sstable.place.clone());
         }
         let linked = Linked { sstables: linked };
         let note = parent.join(format!("{number:06}.{NOTE}"));
@@ -137,6 +137,11 @@ impl Batch {
             }
         }
         Ok(found)
+    }
+
+    /// Whether no file was linked: there is nothing to import.
+    pub(super) fn is_empty(&self) -> bool {
+        std::fs::read_dir(&self.dir).is_ok_and(|mut entries| entries.next().is_none())
     }
 
     /// What became of its SSTables, as the folder shows.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 
-fn sstable(stage: &Path, id: u32) -> SharedSstable {
+fn sstable(stage: &Path, id: u32) -> Staged {
     let component = |name: &str| Component {
         name: name.to_owned(),
         size: 1,
@@ -31,13 +31,13 @@ fn sstable(stage: &Path, id: u32) -> SharedSstable {
         facts: SstableFacts::default(),
         components: vec![component("Data.db"), component("Statistics.db")],
     };
-    let sstable = SharedSstable { source: HostId(Uuid::nil()), entry };
+    let sstable = SharedSstable { source: HostId(Uuid::nil()), entry, slice: None };
     let dir = staged_dir(stage, &sstable);
     make_dir(&dir).unwrap();
     for component in sstable.components() {
         std::fs::write(dir.join(sstable.entry.name.file_name(&component.name)), b"x").unwrap();
     }
-    sstable
+    Staged::of(stage, &sstable).unwrap()
 }
 
 fn take(batch: &Batch, number: usize) {
@@ -68,8 +68,8 @@ fn what_left_the_folder_is_known_after_a_crash_between_import_and_record() {
     let earlier = Batch::earlier(stage).unwrap();
     assert_eq!(earlier.len(), 1);
     let fate = earlier[0].fate();
-    assert_eq!(fate.taken, [sstables[0].place()]);
-    assert_eq!(fate.left, [sstables[1].place()]);
+    assert_eq!(fate.taken, [sstables[0].place.clone()]);
+    assert_eq!(fate.left, [sstables[1].place.clone()]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_crash_while_links_are_made_leaves_no_evidence() {
     let stage = root.path();
     let whole = sstable(stage, 1);
     let broken = sstable(stage, 2);
-    std::fs::remove_file(staged_dir(stage, &broken).join("nb-2-big-Data.db")).unwrap();
+    std::fs::remove_file(broken.path_of("Data.db").unwrap()).unwrap();
     let error = Batch::link(stage, "a1", 1, &[whole, broken]).err().unwrap();
     assert_eq!(error.code, "RV-LOCAL-IO");
     assert!(Batch::earlier(stage).unwrap().is_empty());
@@ -106,4 +106,17 @@ fn a_folder_that_is_gone_is_evidence_of_nothing() {
     let batch = Batch::link(stage, "a1", 1, &[sstable(stage, 1)]).unwrap();
     std::fs::remove_dir_all(&batch.dir).unwrap();
     assert_eq!(batch.fate().left.len(), 1);
+}
+
+#[test]
+fn a_slice_without_a_partition_counts_as_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let stage = root.path();
+    let whole = sstable(stage, 1);
+    let empty = Staged { place: "empty".into(), files: Vec::new(), ..whole.clone() };
+    let batch = Batch::link(stage, "a1", 1, &[empty, whole.clone()]).unwrap();
+    assert_eq!(batch.fate(), Fate { taken: vec!["empty".into()], left: vec![whole.place] });
+    assert!(!batch.is_empty());
+    let only = Batch::link(stage, "a1", 2, &[Staged { place: "x".into(), files: Vec::new(), ..whole }]);
+    assert!(only.unwrap().is_empty());
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringvault_core::{
-    TaskError,
+    BackupName, TaskError,
     task::{DownloadResult, RestoreTask},
 };
 use ringvault_vault::{
@@ -38,13 +38,16 @@ impl Executor {
         let sizes = share.iter().flat_map(SharedSstable::components).map(|component| component.size);
         let (files, bytes) =
             sizes.fold((0, 0), |(files, bytes), size| (files + 1, u64::saturating_add(bytes, size)));
+        let sliced = share.iter().filter(|sstable| sstable.slice.is_some());
+        let bytes = sliced.map(SharedSstable::data_share).fold(bytes, u64::saturating_add);
         transfer.progress.expect(files, bytes);
         let done = self.stage_files(&plan, &share, &stage, &transfer).await?;
         info!(files = done.files, bytes = done.bytes, kept = done.bytes_kept, "share staged");
         Ok(DownloadResult { host_id, files: done.files, bytes: done.bytes, bytes_kept: done.bytes_kept })
     }
 
-    /// Stages the files of `sstables`: what is staged and hashes right stays, the rest is fetched.
+    /// Stages `sstables`, as files or as slices: what is staged and hashes right stays, the rest is
+    /// fetched.
     pub(super) async fn stage_files(
         &self,
         plan: &RestorePlan,
@@ -55,34 +58,31 @@ impl Executor {
         debug_assert!(sstables.iter().all(|s| staged_dir(stage, s).starts_with(stage)));
         let folder = StagingFolder::new(stage);
         let mut wanted = Vec::new();
-        for sstable in sstables {
+        for sstable in sstables.iter().filter(|sstable| sstable.slice.is_none()) {
             for component in sstable.components() {
-                wanted.push(Ok(wanted_file(&plan.spec.backup, sstable, component, &folder)?));
+                wanted.push(Ok(wanted_file(&plan.spec.backup, sstable, component, &folder, None)?));
             }
         }
-        download(transfer, DownloadConfig::default(), wanted.into_iter())
+        let mut done = download(transfer, DownloadConfig::default(), wanted.into_iter())
             .await
-            .map_err(|error| error.to_task_error())
+            .map_err(|error| error.to_task_error())?;
+        done += self.stage_slices(plan, sstables, stage, transfer).await?;
+        Ok(done)
     }
 }
 
-fn wanted_file(
-    backup: &ringvault_core::BackupName,
+/// A component of an SSTable as a file to stage, in the SSTable's folder or in `within` that.
+pub(super) fn wanted_file(
+    backup: &BackupName,
     sstable: &SharedSstable,
     component: &Component,
     folder: &StagingFolder,
+    within: Option<&str>,
 ) -> Result<WantedFile, TaskError> {
-    let entry = &sstable.entry;
-    let file = entry.name.file_name(&component.name);
-    let to = staged_path(folder, sstable, &file)?;
+    let origin = origin_of(backup, sstable, component);
+    let to = staged_path(folder, sstable, within, &origin.file)?;
     Ok(WantedFile {
-        origin: FileOrigin {
-            backup: backup.clone(),
-            host_id: sstable.source,
-            keyspace: entry.table.keyspace.clone(),
-            table: entry.table.table.clone(),
-            file,
-        },
+        origin,
         size: component.size,
         blake3: component.blake3,
         place: component.place.clone(),
@@ -90,9 +90,26 @@ fn wanted_file(
     })
 }
 
+/// Which file it is, for people.
+pub(super) fn origin_of(backup: &BackupName, sstable: &SharedSstable, component: &Component) -> FileOrigin {
+    let entry = &sstable.entry;
+    FileOrigin {
+        backup: backup.clone(),
+        host_id: sstable.source,
+        keyspace: entry.table.keyspace.clone(),
+        table: entry.table.table.clone(),
+        file: entry.name.file_name(&component.name),
+    }
+}
+
 /// Where a file is staged: [`staged_dir`] with every name checked.
-fn staged_path(folder: &StagingFolder, sstable: &SharedSstable, file: &str) -> Result<StagedPath, TaskError> {
+fn staged_path(
+    folder: &StagingFolder,
+    sstable: &SharedSstable,
+    within: Option<&str>,
+    file: &str,
+) -> Result<StagedPath, TaskError> {
     let place = sstable.place();
-    let segments = std::iter::once("files").chain(place.split('/')).chain(std::iter::once(file));
+    let segments = std::iter::once("files").chain(place.split('/')).chain(within).chain([file]);
     folder.path(segments).map_err(|error| TaskError::permanent("RV-MANIFEST", error.to_string()))
 }

@@ -20,6 +20,8 @@ mod room;
 mod schema;
 mod settle;
 mod share;
+mod slices;
+mod staged;
 mod taken;
 mod truncate;
 mod validate;

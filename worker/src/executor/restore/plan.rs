@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
-use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
+use ringvault_cassandra::{
+    CqlSession,
+    schema::{ObjectKind, SchemaDump},
+};
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Replication, Topology},
-    restore::{AUTH_KEYSPACE, Renames, choose_method, is_restored_online},
+    restore::{AUTH_KEYSPACE, Method, NoMethod, Renames, choose_method, is_restored_online, settle_method},
     selection::TableName,
     task::{PlanResult, RestoreTask},
 };
@@ -16,6 +19,7 @@ use ringvault_vault::backup::SealRecord;
 
 use super::{
     plan_checks::{Findings, SchemaCheck},
+    plan_shares::Shares,
     record::{PlannedManifest, PlannedTable, RestorePlan, renamed},
     ring::ring_motion,
 };
@@ -68,17 +72,15 @@ impl Executor {
         let held: Vec<HostId> = seal.nodes.iter().map(|node| node.host_id).collect();
         let source = under_target_names(&seal.topology, &tables, &spec.rename);
         let keyspaces = target_replication(&source, &target, &targets);
-        let choice = choose_method(spec.method, &source, &held, &target, &keyspaces).map_err(|error| {
-            TaskError::permanent("RV-METHOD", error.to_string())
-                .with_next("leave --method out, or say --method import")
-        })?;
+        let choice = choose_method(spec.method, &source, &held, &target, &keyspaces)
+            .map_err(|error| no_method(&error))?;
         let mut plan = RestorePlan {
             version: RestorePlan::VERSION,
             job: task.job,
             spec: spec.clone(),
             made_at: Utc::now(),
             keyspaces,
-            method: choice.method,
+            method: choice.method.clone(),
             target,
             facts: table_ids(&schema, &tables),
             tables,
@@ -96,7 +98,15 @@ impl Executor {
             nodes: Vec::new(),
         };
         handle.step(2, 4, "shares");
-        self.add_up(&mut plan, &seal.topology, &mut findings).await?;
+        let shares = self.add_up(&mut plan, &seal.topology, &mut findings).await?;
+        let unsliceable = unsliceable(&shares, &seal.partitioner, &cql).await?;
+        let choice = settle_method(choice, spec.method, shares.moved(), unsliceable)
+            .map_err(|error| no_method(&error))?;
+        plan.method = choice.method;
+        if plan.method == Method::Slice {
+            plan.sstable_versions.extend(shares.sliced_versions.iter().cloned());
+        }
+        plan.nodes = shares.of(&plan.method);
         // Each node looks for itself once more, in its preflight.
         for version in &plan.sstable_versions {
             if !cql.loads_sstable_version(version).await? {
@@ -141,6 +151,34 @@ impl Executor {
             checks: findings.checks,
         })
     }
+}
+
+fn no_method(error: &NoMethod) -> TaskError {
+    TaskError::permanent("RV-METHOD", error.to_string())
+        .with_next("leave --method out, or say --method import")
+}
+
+/// Why slices cannot be made of the backup's SSTables for this target, if so.
+async fn unsliceable(
+    shares: &Shares,
+    partitioner: &str,
+    cql: &CqlSession,
+) -> Result<Option<String>, TaskError> {
+    if !partitioner.ends_with("Murmur3Partitioner") {
+        return Ok(Some(format!("slices need the Murmur3Partitioner, and the backup is of a {partitioner}")));
+    }
+    if let Some(version) = shares.unsliceable.first() {
+        return Ok(Some(format!("SSTables of version {version} cannot be sliced")));
+    }
+    for version in &shares.sliced_versions {
+        if !cql.loads_sstable_version(version).await? {
+            let release = &cql.local().release_version;
+            return Ok(Some(format!(
+                "slices would be of version {version}, which the target (Cassandra {release}) does not load"
+            )));
+        }
+    }
+    Ok(None)
 }
 
 /// Tables whose data is brought: those selected, backed up, and not derived from others. Views are

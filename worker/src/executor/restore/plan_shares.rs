@@ -1,4 +1,4 @@
-//! Reads every manifest once: each target node's share, what is known of each table, and whether
+//! Reads every manifest once: each target node's share, whole and in slices, what is known of each table, and whether
 //! each node of the backup holds every table that it must.
 //!
 //! A node of the backup that owned ranges of a keyspace has a folder of each of its tables, empty or
@@ -10,10 +10,11 @@ use std::{
     sync::Arc,
 };
 
+use ringvault_cassandra::sstable::{Descriptor, slice::sliced_version};
 use ringvault_core::{
     HostId, TaskError,
     cluster::Topology,
-    restore::{Owners, Renames, Share},
+    restore::{AUTH_KEYSPACE, Method, Moved, Owners, Renames, Share},
     selection::TableName,
     task::NodePlan,
 };
@@ -22,18 +23,53 @@ use ringvault_vault::manifest::SstableFacts;
 use super::{
     plan_checks::Findings,
     record::{PlannedTable, RestorePlan},
-    share::{PlannedTables, Restored, facts, restored_components},
+    share::{PlannedTables, Restored, facts, helps_to_slice, restored_components, sizes},
 };
 use crate::executor::Executor;
 
 /// What is added up over the manifests.
 struct Sums {
-    nodes: Vec<(NodePlan, Share)>,
+    nodes: Vec<NodeSums>,
     tables: BTreeMap<TableName, PlannedTable>,
     versions: BTreeSet<String>,
     renames: Renames,
     /// Tables that the manifest at hand names.
     seen: BTreeSet<TableName>,
+    /// What slices have: versions that are sliced, and those that are not.
+    sliced: BTreeSet<String>,
+    unsliceable: BTreeSet<String>,
+}
+
+/// One target node's sums.
+struct NodeSums {
+    share: Share,
+    /// Whole SSTables.
+    whole: NodePlan,
+    /// Slices of those that it does not own all of.
+    slices: NodePlan,
+}
+
+/// What the share of each node would be, by the ways that there are to fetch it.
+pub(super) struct Shares {
+    whole: Vec<NodePlan>,
+    slices: Vec<NodePlan>,
+    /// Versions that slices would have.
+    pub(super) sliced_versions: BTreeSet<String>,
+    /// Versions that are not sliced.
+    pub(super) unsliceable: BTreeSet<String>,
+}
+
+impl Shares {
+    /// Bytes over all nodes.
+    pub(super) fn moved(&self) -> Moved {
+        let sum = |nodes: &[NodePlan]| nodes.iter().map(|node| node.bytes).fold(0, u64::saturating_add);
+        Moved { import: sum(&self.whole), slice: sum(&self.slices) }
+    }
+
+    /// Those of a method.
+    pub(super) fn of(self, method: &Method) -> Vec<NodePlan> {
+        if *method == Method::Slice { self.slices } else { self.whole }
+    }
 }
 
 impl Sums {
@@ -50,16 +86,44 @@ impl Sums {
         table.sstables += 1;
         table.partitions = table.partitions.saturating_add(partitions_with_rows(entry.facts));
         let sstable = facts(source, &entry, &keyspace);
-        for (node, share) in self.nodes.iter_mut().filter(|(_, share)| share.wants(&sstable)) {
-            table.cleanup |= !share.owns_all(&sstable);
-            node.sstables += 1;
-            for component in restored_components(&entry) {
-                node.files += 1;
-                node.bytes = node.bytes.saturating_add(component.size);
+        let sizes = sizes(&entry);
+        let mut is_sliced = false;
+        for node in self.nodes.iter_mut().filter(|node| node.share.wants(&sstable)) {
+            let is_owned = node.share.owns_all(&sstable);
+            table.cleanup |= !is_owned;
+            let slice_bytes = node.share.slice_bytes(&sstable, sizes);
+            for plan in [&mut node.whole, &mut node.slices] {
+                plan.sstables += 1;
             }
+            node.slices.bytes = node.slices.bytes.saturating_add(slice_bytes);
+            for component in restored_components(&entry) {
+                node.whole.files += 1;
+                node.whole.bytes = node.whole.bytes.saturating_add(component.size);
+                let is_fetched = is_owned || component.name == "Data.db" || helps_to_slice(component);
+                node.slices.files += u64::from(is_fetched);
+            }
+            is_sliced |= !is_owned && entry.table.keyspace != AUTH_KEYSPACE;
+        }
+        if is_sliced {
+            self.note_sliced(&entry.name.version, &entry.name.format);
         }
         if !self.versions.contains(&entry.name.version) {
             self.versions.insert(entry.name.version);
+        }
+    }
+}
+
+impl Sums {
+    /// What becomes of an SSTable's version when it is sliced.
+    fn note_sliced(&mut self, version: &str, format: &str) {
+        let descriptor = Descriptor::parse_file_name(&format!("{version}-1-{format}-Data.db"));
+        let sliced = descriptor.as_ref().and_then(|(descriptor, _)| sliced_version(descriptor));
+        let (set, version) = match sliced {
+            Some(sliced) => (&mut self.sliced, sliced),
+            None => (&mut self.unsliceable, version),
+        };
+        if !set.contains(version) {
+            set.insert(version.to_owned());
         }
     }
 }
@@ -71,13 +135,13 @@ fn partitions_with_rows(facts: SstableFacts) -> u64 {
 }
 
 impl Executor {
-    /// Fills in each target node's share and what is known of the tables.
+    /// Adds up each target node's share, and fills in what is known of the tables.
     pub(super) async fn add_up(
         &self,
         plan: &mut RestorePlan,
         source: &Topology,
         findings: &mut Findings,
-    ) -> Result<(), TaskError> {
+    ) -> Result<Shares, TaskError> {
         // Not the job's folder: whichever worker plans need not be one that the job's end clears up.
         let scratch = self.config.scratch_dir();
         let owners = Arc::new(Owners::new(&plan.target, &plan.keyspaces));
@@ -89,7 +153,8 @@ impl Executor {
             .map(|node| {
                 let share = Share::new(&plan.method, &owners, node.host_id);
                 let (host_id, address) = (node.host_id, node.address.clone());
-                (NodePlan { host_id, address, sstables: 0, files: 0, bytes: 0 }, share)
+                let whole = NodePlan { host_id, address, sstables: 0, files: 0, bytes: 0 };
+                NodeSums { share, slices: whole.clone(), whole }
             })
             .collect();
         let tables = PlannedTables::of(plan);
@@ -99,6 +164,8 @@ impl Executor {
             versions: BTreeSet::new(),
             renames: plan.spec.rename.clone(),
             seen: BTreeSet::new(),
+            sliced: BTreeSet::new(),
+            unsliceable: BTreeSet::new(),
         };
         let mut lacking: BTreeMap<&TableName, Vec<&str>> = BTreeMap::new();
         for manifest in &plan.manifests {
@@ -120,10 +187,10 @@ impl Executor {
                 nodes.join(", ")
             ));
         }
-        plan.nodes = sums.nodes.into_iter().map(|(node, _)| node).collect();
         plan.facts = sums.tables;
         plan.sstable_versions = sums.versions;
-        Ok(())
+        let (whole, slices) = sums.nodes.into_iter().map(|node| (node.whole, node.slices)).unzip();
+        Ok(Shares { whole, slices, sliced_versions: sums.sliced, unsliceable: sums.unsliceable })
     }
 }
 

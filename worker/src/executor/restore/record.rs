@@ -13,7 +13,7 @@ use ringvault_core::{
     HostId, JobId, TaskError,
     cluster::{Replication, Topology},
     job::RestoreSpec,
-    restore::{Method, loaded_as},
+    restore::{AUTH_KEYSPACE, Method, loaded_as},
     selection::{Selection, TableName},
     task::{NodePlan, PlanRef, RestoreTask},
 };
@@ -109,6 +109,8 @@ impl RestorePlan {
     pub(super) fn needs_cleanup(&self, table: &TableName) -> bool {
         match self.method {
             Method::Import => true,
+            // Roles and grants are not sliced.
+            Method::Slice => table.keyspace == AUTH_KEYSPACE,
             Method::Copy { .. } => self.facts.get(table).is_some_and(|facts| facts.cleanup),
         }
     }

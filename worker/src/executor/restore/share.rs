@@ -2,9 +2,11 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
+use ringvault_cassandra::sstable::{self, slice::SlicedFolder};
 use ringvault_core::{
     HostId, TaskError,
-    restore::{Owners, Share, SstableFacts},
+    cluster::{Token, TokenSet},
+    restore::{Owners, Share, SstableFacts, SstableSizes, Take},
     selection::TableName,
 };
 use ringvault_vault::manifest::{Component, Entry, ManifestFile, SstableEntry, TableRef};
@@ -18,6 +20,8 @@ use crate::executor::{Executor, failure};
 pub(super) struct SharedSstable {
     pub(super) source: HostId,
     pub(super) entry: SstableEntry,
+    /// The tokens whose partitions are taken; `None`: its files as they are.
+    pub(super) slice: Option<Arc<TokenSet>>,
 }
 
 impl SharedSstable {
@@ -34,10 +38,48 @@ impl SharedSstable {
         )
     }
 
-    /// The files that are brought: indexes are built anew by the node.
+    /// The files that are fetched whole. Those of indexes are not, as the node builds them anew, and
+    /// of a sliced one just those that tell where its partitions are.
     pub(super) fn components(&self) -> impl Iterator<Item = &Component> {
-        restored_components(&self.entry)
+        let is_sliced = self.slice.is_some();
+        restored_components(&self.entry).filter(move |component| !is_sliced || helps_to_slice(component))
     }
+
+    /// Its Data.db.
+    pub(super) fn data(&self) -> Option<&Component> {
+        self.entry.components.iter().find(|component| component.name == "Data.db")
+    }
+
+    /// About how many bytes of its Data.db are fetched.
+    pub(super) fn data_share(&self) -> u64 {
+        let size = self.data().map_or(0, |data| data.size);
+        let facts = &self.entry.facts;
+        let (first, last) =
+            facts.first_token.zip(facts.last_token).unwrap_or((Token(i64::MIN), Token(i64::MAX)));
+        let part = self.slice.as_ref().map_or(1.0, |wanted| wanted.part_of(first, last).0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let share = (part * size as f64) as u64;
+        share.min(size)
+    }
+}
+
+/// Whether a slice is made with the help of a component, which is fetched whole.
+pub(super) fn helps_to_slice(component: &Component) -> bool {
+    sstable::Component::parse(&component.name).is_some_and(|component| SlicedFolder::needs(&component))
+}
+
+/// What an SSTable's files weigh in a slice.
+pub(super) fn sizes(entry: &SstableEntry) -> SstableSizes {
+    let mut sizes = SstableSizes::default();
+    for component in restored_components(entry) {
+        let kind = match component.name.as_str() {
+            "Data.db" => &mut sizes.data,
+            _ if helps_to_slice(component) => &mut sizes.index,
+            _ => &mut sizes.rest,
+        };
+        *kind = kind.saturating_add(component.size);
+    }
+    sizes
 }
 
 /// The components of an SSTable that a restore brings.
@@ -125,16 +167,29 @@ impl Executor {
         let owners = Arc::new(Owners::new(&plan.target, &plan.keyspaces));
         let rule = Share::new(&plan.method, &owners, host);
         let mut share = Vec::new();
+        // What is owned of a keyspace may be a long list: once for all its SSTables.
+        let mut owned = HashMap::new();
         for manifest in plan.manifests.iter().filter(|manifest| rule.takes_from(manifest.host_id)) {
             let (source, rule, renames) = (manifest.host_id, rule.clone(), plan.spec.rename.clone());
-            share = self
-                .read_manifest(manifest, scratch, tables.clone(), share, move |share, table, entry| {
-                    if let Restored::Sstable(entry) = entry
-                        && rule.wants(&facts(source, &entry, &renames.target(&table).keyspace))
-                    {
-                        share.push(SharedSstable { source, entry: *entry });
-                    }
-                })
+            (share, owned) = self
+                .read_manifest(
+                    manifest,
+                    scratch,
+                    tables.clone(),
+                    (share, owned),
+                    move |(share, owned), table, entry| {
+                        let keyspace = renames.target(&table).keyspace;
+                        if let Restored::Sstable(entry) = entry
+                            && rule.wants(&facts(source, &entry, &keyspace))
+                        {
+                            let slice = match rule.take(&facts(source, &entry, &keyspace)) {
+                                Take::Whole => None,
+                                Take::Slice(tokens) => Some(shared_set(owned, &keyspace, tokens)),
+                            };
+                            share.push(SharedSstable { source, entry: *entry, slice });
+                        }
+                    },
+                )
                 .await?;
         }
         let ranks: HashMap<&TableName, usize> =
@@ -142,6 +197,20 @@ impl Executor {
         share.sort_by_cached_key(|sstable| (ranks.get(&sstable.table()).copied(), sstable.place()));
         Ok(share)
     }
+}
+
+/// The set of a keyspace, made once.
+fn shared_set(
+    owned: &mut HashMap<String, Arc<TokenSet>>,
+    keyspace: &str,
+    tokens: &TokenSet,
+) -> Arc<TokenSet> {
+    if let Some(known) = owned.get(keyspace) {
+        return Arc::clone(known);
+    }
+    let set = Arc::new(tokens.clone());
+    owned.insert(keyspace.to_owned(), Arc::clone(&set));
+    set
 }
 
 #[cfg(test)]
