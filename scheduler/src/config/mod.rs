@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_core::toml_text::from_toml;
+use ringvault_core::{api::StorePrice, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_state::PostgresConfig;
 use ringvault_vault::VaultConfig;
@@ -49,6 +49,8 @@ pub struct Config {
     /// How long it remembers.
     #[serde(default)]
     pub history: HistoryConfig,
+    /// What the store costs, for the dashboard.
+    pub store_price: Option<StorePrice>,
 }
 
 /// `[history]`: jobs that are over for good, with their tasks and log. A job that a backup in the
