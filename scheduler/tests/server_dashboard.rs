@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgConnectOptions};
 use support::{
     Lab, backup,
     broker::until,
@@ -318,7 +318,9 @@ const LIMIT: Duration = Duration::from_millis(1000);
 
 #[sqlx::test(migrations = "../migrations")]
 async fn every_screen_is_answered_in_time_with_a_hundred_clusters_and_ten_thousand_backups(db: PgPool) {
-    let lab = Lab::new(db).await;
+    // As a scheduler connects.
+    let options = PgConnectOptions::clone(&db.connect_options()).options([("jit", "off")]);
+    let lab = Lab::new(PgPool::connect_with(options).await.expect("a connection")).await;
     fill(&lab.ctx.db, FLEET).await;
     fill(&lab.ctx.db, OPEN).await;
     let http = lab.http().await;

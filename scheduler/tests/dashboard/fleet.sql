@@ -102,8 +102,8 @@ union all
 select md5('restore' || c.name)::uuid, 'restore', c.name, jsonb_build_object('kind', 'restore', 'source', c.name, 'target', c.name,
     'backup', b.name, 'plan_only', c.n % 3 = 0),
     case when c.n % 10 = 5 then 'abandoned' else 'succeeded' end, '{plan,preflight,download,schema,apply,settle,validate}'::text[], 6, 'api/sre',
-    'restore' || c.name, 'token sre-on-call', null, c.name, b.name, now() - c.n * interval '9 hours', now() - c.n * interval '9 hours',
-    now() - c.n * interval '9 hours' + interval '41 minutes', case when c.n % 10 = 5 then 'failed' when c.n = 8 then 'problems' else 'ok' end,
+    'restore' || c.name, 'token sre-on-call', null, c.name, b.name, now() - interval '1 hour' - c.n * interval '9 hours', now() - interval '1 hour' - c.n * interval '9 hours',
+    now() - interval '1 hour' - c.n * interval '9 hours' + interval '41 minutes', case when c.n % 10 = 5 then 'failed' when c.n = 8 then 'problems' else 'ok' end,
     case when c.n % 10 = 5 then '{"class": "permanent", "code": "RV-DIGEST", "message": "an object is not what its manifest says"}'::jsonb end,
     true, false
 from cluster_names c join lateral (select name from backups b where b.cluster = c.name and b.state = 'complete'

@@ -9,6 +9,8 @@ import { few, table } from './table.js';
 import { count, dayOf, number, plain, retention, size, span } from './words.js';
 
 export const every = 20;
+// Another day of the same calendar.
+export const asksTheSame = true;
 export const title = (params) => params.cluster ?? 'Clusters';
 export const command = (params) => (params.cluster ? `ringvault cluster show ${params.cluster}` : 'ringvault cluster list');
 
@@ -119,7 +121,7 @@ function matrix(name, coverage, shown) {
       columns.map((column) => h('th', { scope: 'col', class: 'slim' }, h('a', { href: path`/ui/clusters/${name}/backups/${column.backup}`, title: `${column.backup}: ${column.state}`, 'aria-label': column.backup }, h('span', { 'aria-hidden': 'true' }, dayOf(new Date(column.at)).slice(8))))))),
     h('tbody', {}, nodes.map((node) => h('tr', { 'data-key': node.host_id },
       h('th', { scope: 'row' }, h('span', { class: 'mono', title: node.host_id }, node.address || node.host_id.slice(0, 8)), ' ', h('span', { class: 'dim' }, `${node.dc} ${node.rack}`)),
-      h('td', {}, state(node.state), node.problem && h('span', { class: 'dim' }, ' ', node.problem)),
+      h('td', { class: 'why' }, state(node.state), ['live', 'refused'].includes(node.state) && node.problem && h('span', { class: 'dim' }, ' ', node.problem)),
       h('td', { class: 'num' }, node.bytes ? size(node.bytes) : none()),
       columns.map((column, index) => {
         const [mark, tone, word] = !column.known ? ['?', 'calm', 'not known'] : node.held[index] ? ['●', 'ok', 'in it'] : ['✕', 'bad', 'not in it'];

@@ -7,6 +7,8 @@ import { table } from './table.js';
 import { number, secondsSince } from './words.js';
 
 export const every = 15;
+// Filters are applied to what was read.
+export const asksTheSame = true;
 export const title = () => 'Fleet';
 export { same as command };
 const same = () => 'ringvault status';
@@ -53,13 +55,14 @@ export function draw(fleet, shown) {
     return tile(number(count), label, { tone: count ? tone : 'ok', href: `/ui/fleet${query({ show: key === show ? '' : key, find })}`, current: key === show });
   };
   const servers = [['scheduler', fleet.servers.scheduler], ['PostgreSQL', fleet.servers.postgres], ['RabbitMQ', fleet.servers.rabbitmq], ['store', fleet.servers.store]];
+  const next = clusters.find((c) => c.next)?.next ?? fleet.next;
   const down = fleet.servers.postgres.state === 'down';
   return [
     h('ul', { class: 'servers', 'data-key': 'servers' }, servers.map(([name, server]) =>
       h('li', {}, name, ' ', state(server.state), server.detail && h('span', { class: 'dim' }, ' ', server.detail))),
       fleet.servers.leader && h('li', { class: 'dim' }, `leader ${fleet.servers.leader}`), h('li', { class: 'dim' }, `version ${fleet.servers.version}`)),
     !down && tiles(tile(number(fleet.clusters.length), 'clusters', { href: `/ui/fleet${query({ find })}`, current: !view }), Object.entries(VIEWS).map(figure)),
-    fleet.next && h('p', { class: 'note', 'data-key': 'next' }, 'Worst first. Next: ', command(fleet.next)),
+    next && h('p', { class: 'note', 'data-key': 'next' }, 'Worst first. Next: ', command(next)),
     down ? h('p', { class: 'empty' }, 'The clusters are not known while PostgreSQL is down.') : [
       h('form', { class: 'filter', role: 'search', 'data-key': 'filter', method: 'post', onsubmit: (event) => event.preventDefault() },
         h('label', {}, h('span', {}, 'Cluster'), h('input', { type: 'search', name: 'find', value: find, placeholder: 'part of its name', oninput: (event) => {

@@ -156,7 +156,8 @@ function show({ keepFocus } = {}) {
   shown.path = location.pathname;
   if (before) shown.body = before.body;
   main.replaceChildren(shown.body);
-  if (!before) shown.draw();
+  if (before && found.screen.asksTheSame) Object.assign(shown, { data: before.data, readAt: before.readAt, kept: before.kept });
+  if (shown.data || !before) shown.draw();
   if (!keepFocus && !before) {
     scrollTo(0, 0);
     document.getElementById('title')?.focus({ preventScroll: true });

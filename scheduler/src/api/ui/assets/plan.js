@@ -25,7 +25,7 @@ export function words(spec, verb) {
 
 /** Asks, and runs the restore of this specification. */
 export function run(spec, shown) {
-  const { plan_only: _, ...wanted } = spec;
+  const { kind: _kind, plan_only: _plan, ...wanted } = spec;
   ask({
     title: `Restore into ${spec.target}?`,
     text: spec.truncate
