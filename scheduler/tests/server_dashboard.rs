@@ -377,7 +377,8 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
                 // Long enough to be seen, and to be cancelled.
                 let deed = |offer: &ringvault_queue::message::TaskOffer| {
                     Deed::DoneIn(match offer.stage.as_str() {
-                        "upload" | "download" => Duration::from_secs(3),
+                        "upload" => Duration::from_secs(8),
+                        "download" => Duration::from_secs(3),
                         _ => Duration::from_millis(300),
                     })
                 };
@@ -409,7 +410,7 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
         .kill_on_drop(true)
         .output();
     let browser =
-        tokio::time::timeout(Duration::from_secs(240), browser).await.expect("an end").expect("Python");
+        tokio::time::timeout(Duration::from_secs(900), browser).await.expect("an end").expect("Python");
     let told =
         format!("{}{}", String::from_utf8_lossy(&browser.stdout), String::from_utf8_lossy(&browser.stderr));
     println!("{told}");

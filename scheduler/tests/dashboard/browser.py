@@ -29,7 +29,7 @@ class Visitor:
     def __init__(self, browser: Browser, token: str | None = None, **options: Any) -> None:
         self.complaints: list[str] = []
         self.context = browser.new_context(base_url=URL, **{"viewport": {"width": 1366, "height": 900}, **options})
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(30_000)
         self.context.add_init_script(_WATCH)
         self.page: Page = self.context.new_page()
         self.page.on("console", self._console)

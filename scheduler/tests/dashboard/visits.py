@@ -7,6 +7,9 @@ import checks
 from browser import URL, Visitor
 from playwright.sync_api import Browser, Page, expect
 
+# A machine may be busy with other tests.
+expect.set_options(timeout=30_000)
+
 ADMIN, OPERATOR, VIEWER = (os.environ[f"RINGVAULT_{name}"] for name in ("ADMIN", "OPERATOR", "VIEWER"))
 SCREENS = {
     "/ui/fleet": "Fleet",
