@@ -377,7 +377,7 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
                 // Long enough to be seen, and to be cancelled.
                 let deed = |offer: &ringvault_queue::message::TaskOffer| {
                     Deed::DoneIn(match offer.stage.as_str() {
-                        "upload" => Duration::from_secs(8),
+                        "upload" => Duration::from_secs(10),
                         "download" => Duration::from_secs(3),
                         _ => Duration::from_millis(300),
                     })

@@ -50,7 +50,23 @@ pub struct Config {
     #[serde(default)]
     pub history: HistoryConfig,
     /// What the store costs, for the dashboard.
-    pub store_price: Option<StorePrice>,
+    pub store_price: Option<StorePriceConfig>,
+}
+
+/// `[store_price]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorePriceConfig {
+    /// For a GiB kept a month.
+    pub per_gib_month: f64,
+    /// Such as `USD`.
+    pub currency: String,
+}
+
+impl From<StorePriceConfig> for StorePrice {
+    fn from(StorePriceConfig { per_gib_month, currency }: StorePriceConfig) -> Self {
+        Self { per_gib_month, currency }
+    }
 }
 
 /// `[history]`: jobs that are over for good, with their tasks and log. A job that a backup in the

@@ -3,7 +3,9 @@
 use axum::{Json, extract::State};
 use ringvault_core::{
     ClusterName,
-    api::{Document, ExpiryForecast, PolicyView, RetentionRule, Role, RuleForecast, StorageReport},
+    api::{
+        Document, ExpiryForecast, PolicyView, RetentionRule, Role, RuleForecast, StorageReport, StorePrice,
+    },
     job::PurgeSpec,
     policy::PolicyAction,
 };
@@ -42,7 +44,7 @@ async fn report(State(api): State<ApiState>) -> ApiResult<Json<Document<StorageR
     let as_of = ringvault_state::now(&mut conn).await?;
     let mut clusters = storage::clusters(&mut conn).await?;
     let policies = policies::list(&mut conn, None, None, i64::MAX).await?;
-    let price = api.ctx.config.store_price.clone();
+    let price = api.ctx.config.store_price.clone().map(StorePrice::from);
     for cluster in &mut clusters {
         let own = policies.iter().filter(|view| view.policy.cluster == cluster.cluster);
         cluster.retentions = own.filter_map(rule).collect();

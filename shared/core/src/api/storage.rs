@@ -22,9 +22,8 @@ pub struct StorageReport {
     pub clusters: Vec<ClusterStorage>,
 }
 
-/// `[store_price]`: what a store costs.
+/// What a store costs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct StorePrice {
     /// For a GiB (2³⁰ bytes) kept a month.
     pub per_gib_month: f64,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use ringvault_core::{
-    ClusterName, HostId, JobId,
+    ClusterName, JobId,
     api::{
         CalendarDay, CalendarPoint, CoveredBackup, CoveredNode, NodeCoverage, RecoveryCalendar, Verification,
     },
@@ -140,7 +140,7 @@ pub async fn coverage(
             let host = node.host_id?;
             let of = |job: &Uuid| held.get(&(*job, host.0));
             Some(CoveredNode {
-                host_id: HostId(host.0),
+                host_id: host,
                 held: jobs.iter().map(|job| of(job).is_some()).collect(),
                 bytes: big_count(jobs.iter().find_map(of).copied().unwrap_or(0)),
                 address: node.address,
