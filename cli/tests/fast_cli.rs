@@ -52,6 +52,8 @@ const COMMANDS: &[&str] = &[
     "hold set",
     "hold release",
     "hold list",
+    "storage show",
+    "evidence list",
     "key create",
     "key list",
     "key rotate",

@@ -124,8 +124,8 @@ class Demo:
 All of it is still running, with backup {result['surviving_backup']}:
   eval "$(dev/lab env)"
   ringvault status
-  {lab.status['server']}/     the same as a page; any user, with the token in
-      {lab.status['token_file']} as password
+  {lab.status['server']}/     the dashboard; sign in with the token in
+      {lab.status['token_file']}
   dev/lab status       every address, credential and log
   dev/lab down         stop all of it""")
         sys.stderr.flush()

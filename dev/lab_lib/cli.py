@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("install", up.install, "install the Debian packages that are missing; start nothing")
     sub.add_argument("--build-only", action="store_true", help="only what building Ringvault needs")
     sub.add_argument("--chaos", action="store_true", help="also what dev/chaos needs")
-    sub = add("tool", commands.tool, "install an object store's program if it is missing, and print where it is")
+    sub = add("tool", commands.tool, "install what tests start (a store, or what drives a browser) if it is missing, and print where it is")
     sub.add_argument("name", choices=commands.TOOLS)
     sub = add(
         "logs",

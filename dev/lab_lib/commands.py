@@ -13,6 +13,7 @@ from . import cluster as clusters
 from . import (
     credentials,
     install_apt,
+    install_browser,
     install_go,
     install_npm,
     install_python,
@@ -37,13 +38,16 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
-# Object stores that tests start by themselves.
-TOOLS = [*install_go.MODULES, install_npm.PROGRAM]
+# What tests start by themselves: object stores, and what drives a browser.
+TOOLS = [*install_go.MODULES, install_npm.PROGRAM, install_browser.NAME]
 
 
 def tool(options: argparse.Namespace) -> int:
     if options.name == install_npm.PROGRAM:
         print(install_npm.ensure())
+        return 0
+    if options.name == install_browser.NAME:
+        print(install_browser.ensure())
         return 0
     if install_go.needs_go(options.name) and not shutil.which("go"):
         install_apt.ensure(["golang-go"])

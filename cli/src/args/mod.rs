@@ -11,9 +11,10 @@ use url::Url;
 
 use crate::command::{
     audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
-    doctor::DoctorArgs, generate::GenerateCommand, hold::HoldCommand, job::JobCommand, key::KeyCommand,
-    node::NodeCommand, policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand,
-    status::StatusArgs, token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
+    doctor::DoctorArgs, evidence::EvidenceCommand, generate::GenerateCommand, hold::HoldCommand,
+    job::JobCommand, key::KeyCommand, node::NodeCommand, policy::PolicyCommand, purge::PurgeCommand,
+    restore::RestoreCommand, status::StatusArgs, storage::StorageCommand, token::TokenCommand,
+    vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -109,6 +110,12 @@ pub(crate) enum Command {
     /// What keeps a backup from being purged
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// What is kept, what it costs, what goes next
+    #[command(subcommand)]
+    Storage(StorageCommand),
+    /// What was tested, held, changed, and by whom
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// The keys of an encrypted vault
     #[command(subcommand)]
     Key(KeyCommand),

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
 
-pub(crate) use routes::{BackupFilter, JobFilter, JobOrder};
+pub(crate) use routes::{BackupFilter, EvidenceFilter, JobFilter, JobOrder};
 pub(crate) use sse::Events;
 
 use crate::{

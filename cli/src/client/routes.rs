@@ -6,10 +6,10 @@ use ringvault_core::{
     BackupName, ClusterName, HostId, PolicyName,
     api::{
         AuditAnchor, AuditEntry, BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt,
-        ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, FleetStatus, HoldRelease, HoldSet,
-        HoldView, JobAccepted, JobDetail, JobProgress, JobSummary, MAX_LIMIT, NextFires, NodeForgotten,
-        NodeView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, TokenCreate, TokenCreated,
-        TokenView, TopologyView,
+        ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
+        FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
+        MAX_LIMIT, NextFires, NodeForgotten, NodeView, Page, PolicyDiff, PolicyView, PurgePreview,
+        SchemaView, StorageReport, TokenCreate, TokenCreated, TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -39,6 +39,17 @@ pub(crate) struct JobFilter {
     pub(crate) state: Option<String>,
     /// At most so many; all when absent.
     pub(crate) limit: Option<u32>,
+    /// Of a list that ended before: go on there.
+    pub(crate) cursor: Option<String>,
+}
+
+/// Which evidence to list.
+#[derive(Debug)]
+pub(crate) struct EvidenceFilter {
+    pub(crate) cluster: Option<ClusterName>,
+    pub(crate) kind: Option<EvidenceKind>,
+    /// At most so many.
+    pub(crate) limit: u32,
     /// Of a list that ended before: go on there.
     pub(crate) cursor: Option<String>,
 }
@@ -282,6 +293,21 @@ impl Client {
 
     pub(crate) async fn audit_anchors(&self) -> Outcome<Page<AuditAnchor>> {
         self.all(|| Ask::get(&["audit", "anchors"]), None).await
+    }
+
+    /// What each cluster's backups take in the store.
+    pub(crate) async fn storage(&self) -> Outcome<StorageReport> {
+        self.ask(Ask::get(&["storage"])).await
+    }
+
+    /// What was tested, held, changed.
+    pub(crate) async fn evidence(&self, filter: &EvidenceFilter) -> Outcome<Page<EvidenceItem>> {
+        let ask = || {
+            Ask::get(&["evidence"])
+                .query("cluster", filter.cluster.as_ref())
+                .query("kind", filter.kind.map(EvidenceKind::as_str))
+        };
+        self.all_from(ask, Some(filter.limit), filter.cursor.clone()).await
     }
 
     pub(crate) async fn tokens(&self) -> Outcome<Page<TokenView>> {

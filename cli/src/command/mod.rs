@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod catalog;
 pub(crate) mod cluster;
 pub(crate) mod doctor;
+pub(crate) mod evidence;
 mod find;
 pub(crate) mod generate;
 pub(crate) mod hold;
@@ -16,6 +17,7 @@ pub(crate) mod purge;
 pub(crate) mod restore;
 mod start;
 pub(crate) mod status;
+pub(crate) mod storage;
 pub(crate) mod token;
 pub(crate) mod vault;
 pub(crate) mod verify;
@@ -37,6 +39,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Purge(command) => purge::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
+        Command::Storage(command) => storage::run(context, command).await,
+        Command::Evidence(command) => evidence::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,

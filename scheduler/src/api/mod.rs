@@ -1,4 +1,4 @@
-//! The HTTP API: `/v1`, the probes, `/metrics`, `/openapi.json` and the status page.
+//! The HTTP API: `/v1`, the probes, `/metrics`, `/openapi.json` and the dashboard (`/ui`).
 //!
 //! It reads the database and passes on what is asked of the workflow ([`crate::jobs`]), which
 //! decides under its own locks; nothing is decided here. What a route takes, who may use it and how
@@ -12,13 +12,13 @@ mod extract;
 mod health;
 mod metrics;
 mod openapi;
-mod page;
 mod prefix;
 mod problem;
 mod route;
 mod routes;
 mod serve;
 mod status;
+mod ui;
 
 use std::{ops::DerefMut, sync::Arc};
 

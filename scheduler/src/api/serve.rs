@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::{HeaderValue, Uri, header::X_CONTENT_TYPE_OPTIONS},
+    http::{
+        HeaderName, HeaderValue, Uri,
+        header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS},
+    },
     middleware::map_response,
     response::Response,
 };
@@ -16,7 +19,7 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use super::{Api, auth::AdminToken, problem::ApiError, route, routes};
+use super::{Api, auth::AdminToken, problem::ApiError, route, routes, ui};
 use crate::Context;
 
 /// The largest body that is read; policies and specifications are a few kilobytes.
@@ -99,6 +102,7 @@ impl Server {
 fn assemble(api: Api) -> Router {
     let api = Arc::new(api);
     route::assemble(routes::all(), &api)
+        .merge(ui::router())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -116,8 +120,12 @@ fn span(request: &Request) -> tracing::Span {
 }
 
 async fn harden(mut response: Response) -> Response {
-    let nosniff = HeaderValue::from_static("nosniff");
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    let plain = HeaderValue::from_static;
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, plain("nosniff"));
+    headers.insert(HeaderName::from_static("cross-origin-resource-policy"), plain("same-origin"));
+    // What a cluster has is for who asked, not for what lies between or comes after.
+    headers.entry(CACHE_CONTROL).or_insert(plain("no-store"));
     response
 }
 

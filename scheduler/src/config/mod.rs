@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_core::toml_text::from_toml;
+use ringvault_core::{api::StorePrice, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_state::PostgresConfig;
 use ringvault_vault::VaultConfig;
@@ -49,6 +49,24 @@ pub struct Config {
     /// How long it remembers.
     #[serde(default)]
     pub history: HistoryConfig,
+    /// What the store costs, for the dashboard.
+    pub store_price: Option<StorePriceConfig>,
+}
+
+/// `[store_price]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StorePriceConfig {
+    /// For a GiB kept a month.
+    pub per_gib_month: f64,
+    /// Such as `USD`.
+    pub currency: String,
+}
+
+impl From<StorePriceConfig> for StorePrice {
+    fn from(StorePriceConfig { per_gib_month, currency }: StorePriceConfig) -> Self {
+        Self { per_gib_month, currency }
+    }
 }
 
 /// `[history]`: jobs that are over for good, with their tasks and log. A job that a backup in the

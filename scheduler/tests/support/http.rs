@@ -75,6 +75,11 @@ impl Lab {
 }
 
 impl Http {
+    /// Where it is served.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request without a token.
     pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))

@@ -120,18 +120,21 @@ pub async fn not_recorded(
         .collect()
 }
 
-/// Lets a hold by hand go. `false`: there is none of that name.
+/// Lets a hold by hand go: who does it, and why. `false`: there is none of that name.
 pub async fn release_by_name(
     conn: &mut PgConnection,
     (cluster, backup): (&ClusterName, &BackupName),
     name: &str,
+    (released_by, reason): (&str, &str),
 ) -> StateResult<bool> {
     let done = sqlx::query!(
-        "update holds set released_at = now()
+        "update holds set released_at = now(), released_by = $4, release_reason = $5
          where cluster = $1 and backup = $2 and name = $3 and released_at is null",
         cluster.as_str(),
         backup.as_str(),
-        name
+        name,
+        released_by,
+        reason
     )
     .execute(conn)
     .await?;

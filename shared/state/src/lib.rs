@@ -33,6 +33,7 @@ pub mod read;
 pub mod registry;
 pub mod replay;
 pub mod schedulers;
+pub mod sessions;
 pub mod tasks;
 pub mod tokens;
 pub mod windows;

@@ -89,6 +89,9 @@ const NETWORK: [(&str, &str); 4] = [
     ("tcp_user_timeout", "30000"),
 ];
 
+/// Many short statements: compiling one that reads a thousand rows takes longer than to run it.
+const COMPILES: [(&str, &str); 1] = [("jit", "off")];
+
 /// The server looks as often whether the client of a long statement is still there. Not an option of
 /// the connection: a server whose system cannot do that (some besides Linux) would refuse it whole.
 const LOOK_FOR_CLIENT: &str = "set client_connection_check_interval = '5s'";
@@ -128,7 +131,7 @@ pub async fn open(config: &PostgresConfig) -> Result<PgPool, OpenError> {
                 }
             })
         })
-        .connect_with(options.options(BOUNDS))
+        .connect_with(options.options(BOUNDS).options(COMPILES))
         .await
         .map_err(|error| connect_error(&server, error))
 }

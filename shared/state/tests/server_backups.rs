@@ -115,6 +115,10 @@ async fn a_hold_and_an_expiry_see_each_other(db: PgPool) {
     assert!(added.expect("written"));
     let facts = backups::facts(&mut conn, &cluster).await.expect("read");
     assert!(facts[0].held);
-    assert!(holds::release_by_name(&mut conn, (&cluster, &name), "LIT-7").await.expect("written"));
+    assert!(
+        holds::release_by_name(&mut conn, (&cluster, &name), "LIT-7", ("tester", "over"))
+            .await
+            .expect("written")
+    );
     assert!(holds::of(&mut conn, &cluster, &name).await.expect("read").is_empty());
 }

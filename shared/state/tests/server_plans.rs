@@ -14,10 +14,16 @@ const LARGE: [&str; 9] =
     ["attempts", "backups", "fires", "holds", "inbox", "jobs", "outbox", "tasks", "transitions"];
 
 /// Beginnings of queries that may read a whole one, and why.
-const MAY: &[(&str, &str)] = &[(
-    "with newest as ( select distinct on (cluster) cluster, figures from backups",
-    "once a scrape of the metrics, over the backups that are kept: sums and newest of all of them",
-)];
+const MAY: &[(&str, &str)] = &[
+    (
+        "with newest as ( select distinct on (cluster) cluster, figures from backups",
+        "once a scrape of the metrics, over the backups that are kept: sums and newest of all of them",
+    ),
+    (
+        "with kept as ( select cluster, state, started_at, purged_at",
+        "once a look at what the store holds: sums over every backup that brought something",
+    ),
+];
 
 /// Lists, whose filters are optional: planned for the parameters that are there (a plan for all would cost
 /// more, so PostgreSQL never takes it). With what they are asked.
@@ -43,6 +49,16 @@ const LISTS: &[(&str, &[&str])] = &[
             "null, '{running}', null, null, null, null, 51, null",
             "null, null, 'p7', null, null, null, 51, null",
             "null, null, null, null, null, null, 51, 'b777'",
+        ],
+    ),
+    (
+        "with verified as ( select v.at, 'v' || v.job || v.backup as key",
+        &[
+            "null, null, null, null, 51",
+            "null, null, now() - interval '1 month', 'j', 51",
+            "'c7', null, null, null, 51",
+            "null, 'restored', null, null, 51",
+            "'c7', 'held', null, null, 51",
         ],
     ),
 ];

@@ -2,24 +2,21 @@
 //!
 //! A bearer token is 256 bits from the system's random source, so there is nothing to guess and no
 //! salt is needed: its SHA-256 is what is kept and looked up. The administrator's token of the
-//! configuration always works, with the database away too. Every route declares its [`Access`] in
-//! the table of routes, and one layer keeps it: no handler can forget to ask.
+//! configuration always works, with the database away too. A browser signs in with a token and is
+//! known by a cookie from then on ([`session`]). Every route declares its [`Access`] in the table of
+//! routes, and one layer keeps it: no handler can forget to ask.
 
 mod secret;
+pub(super) mod session;
 
 use std::{io, path::Path};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{AUTHORIZATION, WWW_AUTHENTICATE},
-        request::Parts,
-    },
+    http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 use ringvault_core::api::{Role, TokenView};
 use ringvault_state::tokens;
@@ -39,9 +36,6 @@ pub(super) enum Access {
     Open,
     /// A token of at least this role.
     Needs(Role),
-    /// As `Needs`, and a browser may send the token as the password of HTTP Basic. Only for pages
-    /// that change nothing: a browser sends it along with whatever any site makes it ask for.
-    Page(Role),
 }
 
 /// Who asks.
@@ -49,6 +43,8 @@ pub(super) enum Access {
 pub(super) struct Caller {
     /// Its token.
     pub(super) token: TokenView,
+    /// It is a browser that is signed in until then.
+    pub(super) session_until: Option<DateTime<Utc>>,
 }
 
 impl Caller {
@@ -124,46 +120,44 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (role, basic) = match access {
+    let role = match access {
         Access::Open => return next.run(request).await,
-        Access::Needs(role) => (role, false),
-        Access::Page(role) => (role, true),
+        Access::Needs(role) => role,
     };
-    match admit(&api, request.headers(), role, basic).await {
+    match admit(&api, request.method(), request.headers(), role).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => {
-            let mut response = error.into_response();
-            if basic && response.status() == StatusCode::UNAUTHORIZED {
-                // What makes a browser ask for it; of a bearer token it knows nothing.
-                let challenge = HeaderValue::from_static(
-                    "Basic realm=\"Ringvault: any user, a token as password\", charset=\"UTF-8\"",
-                );
-                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-            }
-            response
-        }
+        Err(error) => error.into_response(),
     }
 }
 
-async fn admit(api: &ApiState, headers: &HeaderMap, role: Role, basic: bool) -> ApiResult<Caller> {
-    let given = bearer(headers, basic)
-        .ok_or_else(|| ApiError::unauthenticated("this needs a token in the header Authorization: Bearer"))?;
-    let caller = identify(api, &given).await?;
+async fn admit(api: &ApiState, method: &Method, headers: &HeaderMap, role: Role) -> ApiResult<Caller> {
+    let caller = if let Some(given) = bearer(headers) {
+        Caller { token: identify(api, given).await?, session_until: None }
+    } else if let Some(cookie) = session::cookie(headers) {
+        if !method.is_safe() {
+            session::require_own_page(headers)?;
+        }
+        session::identify(api, cookie).await?
+    } else {
+        let detail = "this needs a token in the header Authorization: Bearer";
+        return Err(ApiError::unauthenticated(detail));
+    };
     caller.require(role)?;
     Ok(caller)
 }
 
-async fn identify(api: &ApiState, given: &str) -> ApiResult<Caller> {
+/// The token that was given, if it may be used.
+pub(super) async fn identify(api: &ApiState, given: &str) -> ApiResult<TokenView> {
     let hash = TokenHash::of(given);
     if api.admin.hash == hash {
-        return Ok(Caller { token: api.admin.view() });
+        return Ok(api.admin.view());
     }
     let mut conn = api.conn().await?;
     match tokens::find(&mut conn, hash.as_bytes()).await? {
-        Some(found) if hash == found.hash => Ok(Caller { token: found.token }),
+        Some(found) if hash == found.hash => Ok(found.token),
         _ => {
             let detail = "the token is unknown, revoked or expired";
             Err(ApiError::unauthenticated(detail)
@@ -173,17 +167,9 @@ async fn identify(api: &ApiState, given: &str) -> ApiResult<Caller> {
 }
 
 /// The token of a request.
-fn bearer(headers: &HeaderMap, basic: bool) -> Option<String> {
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let value = value.trim();
-    if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(value.to_owned());
-    }
-    if basic && scheme.eq_ignore_ascii_case("basic") {
-        let decoded = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
-        return decoded.split_once(':').map(|(_, password)| password.to_owned());
-    }
-    None
+    scheme.eq_ignore_ascii_case("bearer").then(|| value.trim())
 }
 
 #[cfg(test)]
@@ -195,22 +181,20 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_as_bearer_and_on_pages_as_a_password() {
-        assert_eq!(bearer(&headers("Bearer abc"), false).as_deref(), Some("abc"));
-        assert_eq!(bearer(&headers("bearer  abc"), false).as_deref(), Some("abc"));
-        let basic = headers(&format!("Basic {}", STANDARD.encode("anyone:abc")));
-        assert_eq!(bearer(&basic, true).as_deref(), Some("abc"));
-        assert_eq!(bearer(&basic, false), None, "a browser sends it with any site's requests");
-        for bad in ["abc", "Digest abc", "Basic !", "Basic YWJj"] {
-            assert_eq!(bearer(&headers(bad), true), None, "{bad}");
+    fn a_token_comes_as_bearer() {
+        assert_eq!(bearer(&headers("Bearer abc")), Some("abc"));
+        assert_eq!(bearer(&headers("bearer  abc")), Some("abc"));
+        for bad in ["abc", "Digest abc", "Basic YWJj"] {
+            assert_eq!(bearer(&headers(bad)), None, "{bad}");
         }
-        assert_eq!(bearer(&HeaderMap::new(), true), None);
+        assert_eq!(bearer(&HeaderMap::new()), None);
     }
 
     #[test]
     fn each_role_may_what_the_one_below_may() {
         let with = |role| Caller {
             token: TokenView { role, ..AdminToken::from_text(&"x".repeat(16)).unwrap().view() },
+            session_until: None,
         };
         assert!(with(Role::Admin).require(Role::Viewer).is_ok());
         assert!(with(Role::Operator).require(Role::Operator).is_ok());

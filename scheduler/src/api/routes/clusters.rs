@@ -92,7 +92,7 @@ async fn list(
     Ok(Json(Page::new(ringvault_state::now(&mut conn).await?, items, next)))
 }
 
-fn unknown(cluster: &ClusterName) -> ApiError {
+pub(super) fn unknown(cluster: &ClusterName) -> ApiError {
     let detail = format!("cluster {cluster} is not known: no worker has announced it");
     ApiError::not_found("RV-CLUSTER-UNKNOWN", detail).next("ringvault cluster list")
 }

@@ -145,13 +145,13 @@ async fn release(
     backups::lock(&mut tx, cluster, backup).await?;
     let held = holds::of_backup(&mut tx, cluster, backup).await?;
     let held = held.into_iter().find(|held| held.name == *name && held.kind == HoldKind::Legal);
-    let (Some(held), true) = (held, repository::release_by_name(&mut tx, (cluster, backup), name).await?)
-    else {
+    let by = format!("token {}", caller.name());
+    let gone = repository::release_by_name(&mut tx, (cluster, backup), name, (&by, reason)).await?;
+    let (Some(held), true) = (held, gone) else {
         let detail = format!("backup {backup} of {cluster} is not held as {name}");
         return Err(ApiError::not_found("RV-HOLD-UNKNOWN", detail).next("ringvault hold list"));
     };
     let at = ringvault_state::now(&mut tx).await?;
-    let by = format!("token {}", caller.name());
     let released = HoldReleased { by: by.clone(), reason: reason.clone(), at };
     catalog::record_release(&api.ctx, &held, released).await?;
     let details = json!({ "name": name, "reason": reason });

@@ -8,12 +8,12 @@ use axum::{
 use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
-    api::{Document, JobAccepted, JobDetail, JobProgress, JobSummary, Page, Role},
+    api::{Document, JobAccepted, JobDetail, JobProgress, JobSummary, OpenJob, Page, Role},
     job::{JobKind, JobSpec, JobState, RestoreSpec, VerifySpec},
 };
 use ringvault_state::read::{
     jobs::{self, JobFilter},
-    progress, story,
+    open_jobs, progress, story,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -58,6 +58,10 @@ pub(super) fn routes() -> Vec<Route> {
             .is("listJobs", "Jobs, the newest first")
             .query::<JobListQuery>()
             .answers::<Page<JobSummary>>(200),
+        Route::get("/v1/jobs/open", Role::Viewer, list_open)
+            .is("listOpenJobs", "Jobs that are not over: how far each is, and what it waits for")
+            .query::<OpenListQuery>()
+            .answers::<Page<OpenJob>>(200),
         Route::get("/v1/jobs/{job}", Role::Viewer, show)
             .is("getJob", "A job's full story; the id may be shortened while it is unique")
             .answers::<Document<JobDetail>>(200),
@@ -231,6 +235,31 @@ async fn list(
     let mut conn = api.conn().await?;
     let found = jobs::list(&mut conn, &filter, after, cursor::ask(limit)).await?;
     let (items, next) = cursor::cut(found, limit, |job| (job.created_at, job.id))?;
+    Ok(Json(Page::new(ringvault_state::now(&mut conn).await?, items, next)))
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OpenListQuery {
+    /// Whose workers do them.
+    cluster: Option<ClusterName>,
+    /// Jobs on a page, from 1 to 1000.
+    limit: Option<u32>,
+    /// Of the page before.
+    cursor: Option<String>,
+}
+
+async fn list_open(
+    State(api): State<ApiState>,
+    Params(query): Params<OpenListQuery>,
+) -> ApiResult<Json<Page<OpenJob>>> {
+    let limit = cursor::limit(query.limit)?;
+    let after: Option<(DateTime<Utc>, Uuid)> = cursor::read(query.cursor.as_deref())?;
+    let filter = JobFilter { cluster: query.cluster, states: Some(states("open")?), ..JobFilter::default() };
+    let mut conn = api.conn().await?;
+    let found = jobs::list(&mut conn, &filter, after, cursor::ask(limit)).await?;
+    let (items, next) = cursor::cut(found, limit, |job| (job.created_at, job.id))?;
+    let items = open_jobs::tell(&mut conn, items).await?;
     Ok(Json(Page::new(ringvault_state::now(&mut conn).await?, items, next)))
 }
 

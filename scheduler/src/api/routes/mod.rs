@@ -2,30 +2,40 @@
 
 mod audit;
 mod backups;
+mod calendar;
 mod catalog;
 mod clusters;
 mod events;
+mod evidence;
 mod holds;
 mod jobs;
 mod policies;
 mod policy_diff;
 mod purges;
 mod service;
+mod session;
+mod storage;
 mod tokens;
 
 use super::route::Route;
+#[cfg(test)]
+pub(super) use session::SESSION;
 
 /// Every route there is.
 pub(super) fn all() -> Vec<Route> {
     [
         service::routes(),
         clusters::routes(),
+        calendar::routes(),
         backups::routes(),
         catalog::routes(),
         jobs::routes(),
         purges::routes(),
         policies::routes(),
         holds::routes(),
+        storage::routes(),
+        evidence::routes(),
+        session::routes(),
         tokens::routes(),
         audit::routes(),
     ]

@@ -81,16 +81,16 @@ async fn preview(
 }
 
 /// What the database knows.
-struct Known {
-    as_of: DateTime<Utc>,
+pub(super) struct Known {
+    pub(super) as_of: DateTime<Utc>,
     /// The oldest first.
     all: Vec<BackupSummary>,
-    dead: Vec<BackupName>,
+    pub(super) dead: Vec<BackupName>,
     by_retention: Vec<Expiry>,
 }
 
 impl Known {
-    async fn read(api: &ApiState, spec: &PurgeSpec) -> ApiResult<Self> {
+    pub(super) async fn read(api: &ApiState, spec: &PurgeSpec) -> ApiResult<Self> {
         let mut conn = api.conn().await?;
         let as_of = ringvault_state::now(&mut conn).await?;
         let filter = BackupFilter { cluster: Some(spec.cluster.clone()), ..BackupFilter::default() };
@@ -125,6 +125,11 @@ async fn count(api: &ApiState, cluster: &ClusterName, names: &[BackupName]) -> O
         }
         Err(_) => None,
     }
+}
+
+/// What the retention would expire, the oldest first.
+pub(super) fn by_retention(known: &Known) -> Vec<PurgeTarget> {
+    choose(&known.all, &[], &known.by_retention).expire
 }
 
 struct Choice {

@@ -1,4 +1,4 @@
-//! Probes, metrics, the API's own description, the fleet's status and its page.
+//! Probes, metrics, the API's own description, the fleet's status.
 
 use std::sync::OnceLock;
 
@@ -10,17 +10,13 @@ use axum::{
 };
 use ringvault_core::api::{Document, FleetStatus, Readiness, Role};
 
-use crate::api::{ApiState, auth::Access, health, openapi, page, problem::ApiResult, route::Route, status};
+use crate::api::{ApiState, auth::Access, health, openapi, problem::ApiResult, route::Route, status};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         Route::get("/v1/status", Role::Viewer, fleet)
             .is("getStatus", "The fleet: which cluster is unprotected, late or not verified")
             .answers::<Document<FleetStatus>>(200),
-        Route::get("/", Role::Viewer, fleet_page)
-            .access(Access::Page(Role::Viewer))
-            .is("getStatusPage", "The fleet's status as a page without scripts")
-            .answers_text("text/html"),
         Route::get("/healthz", Role::Viewer, alive)
             .access(Access::Open)
             .is("getHealth", "Whether the process answers")
@@ -41,10 +37,6 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn fleet(State(api): State<ApiState>) -> ApiResult<Json<Document<FleetStatus>>> {
     Ok(Json(Document::new(status::read(&api).await?)))
-}
-
-async fn fleet_page(State(api): State<ApiState>) -> ApiResult<Response> {
-    Ok(page::answer(&status::read(&api).await?))
 }
 
 async fn alive() -> &'static str {

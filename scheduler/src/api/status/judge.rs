@@ -150,7 +150,7 @@ fn seconds(now: DateTime<Utc>, then: DateTime<Utc>) -> u64 {
 }
 
 /// `6h 04m`, `27h 11m`, `3d`: what a person needs to know of an age.
-pub(in crate::api) fn age(seconds: u64) -> String {
+fn age(seconds: u64) -> String {
     const MINUTE: u64 = 60;
     const HOUR: u64 = 3600;
     match seconds {

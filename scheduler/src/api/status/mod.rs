@@ -11,7 +11,6 @@ use ringvault_state::read::{nodes, policies, status};
 
 use super::{Api, health, problem::ApiResult};
 use judge::Evidence;
-pub(super) use judge::age;
 
 /// Reads and judges. Without the database it says so and knows of no cluster: that a server is down
 /// is what is asked here first.

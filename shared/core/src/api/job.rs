@@ -81,6 +81,45 @@ pub struct JobSummary {
     pub error: Option<TaskError>,
 }
 
+/// A job that is not over, with how far its open stage is and what it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenJob {
+    /// As in the list.
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    /// Restore: it only plans, and changes nothing.
+    #[serde(default)]
+    pub plan_only: bool,
+    /// Its stages.
+    pub stages: u32,
+    /// Its open stage, from 1; 0 until the first opens.
+    pub stage_number: u32,
+    /// Tasks of the open stage.
+    pub tasks: u32,
+    /// Of these, done.
+    pub tasks_done: u32,
+    /// Of these, with a worker.
+    pub tasks_running: u32,
+    /// Of these, to be tried again after an error.
+    pub tasks_retrying: u32,
+    /// Bytes gone through in the open stage.
+    pub bytes_done: u64,
+    /// Bytes to go through in the open stage; 0 while unknown.
+    pub bytes_total: u64,
+    /// When a heartbeat last told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_at: Option<DateTime<Utc>>,
+    /// Since when a task of it waits for its surroundings to be mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_since: Option<DateTime<Utc>>,
+    /// The node of the task that has waited longest; empty where any worker may do it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub waiting_node: String,
+    /// What that task waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<TaskError>,
+}
+
 /// A job's full story.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobDetail {

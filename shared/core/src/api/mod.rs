@@ -8,15 +8,19 @@
 
 mod audit;
 mod backup;
+mod calendar;
 mod catalog;
 mod cluster;
 mod document;
+mod evidence;
 mod job;
 mod policy;
 mod problem;
 mod progress;
 mod purge;
+mod session;
 mod status;
+mod storage;
 mod task;
 mod token;
 
@@ -24,6 +28,7 @@ pub use audit::{AuditAnchor, AuditEntry};
 pub use backup::{
     BackupDetail, BackupNode, BackupSummary, HoldKind, HoldRelease, HoldSet, HoldView, Verification,
 };
+pub use calendar::{CalendarDay, CalendarPoint, CoveredBackup, CoveredNode, NodeCoverage, RecoveryCalendar};
 pub use catalog::{
     CatalogChange, CatalogCluster, CatalogNote, CatalogNoteKind, CatalogRebuild, CatalogRebuilt,
 };
@@ -32,13 +37,18 @@ pub use cluster::{
     SchemaSeen, SchemaView, TopologyView,
 };
 pub use document::{DEFAULT_LIMIT, Document, MAX_LIMIT, Page, SCHEMA_VERSION};
-pub use job::{JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, PurgeOutcome, RestoreOutcome};
+pub use evidence::{EvidenceItem, EvidenceKind};
+pub use job::{
+    JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, OpenJob, PurgeOutcome, RestoreOutcome,
+};
 pub use policy::{FieldChange, FireState, FireView, NextFires, PolicyChange, PolicyDiff, PolicyView};
 pub use problem::Problem;
 pub use progress::{JobProgress, NodeProgress, StageProgress, StageState};
 pub use purge::{PurgeKept, PurgePreview, PurgeRefusal, PurgeTarget};
+pub use session::{SessionCreate, SessionView};
 pub use status::{
     ClusterStatus, FleetStatus, Readiness, RecoveryPoint, RpoState, ServerState, ServerStatus, Servers,
 };
+pub use storage::{ClusterStorage, ExpiryForecast, RetentionRule, RuleForecast, StorageReport, StorePrice};
 pub use task::{AttemptView, TaskView, TransitionView};
 pub use token::{Role, TokenCreate, TokenCreated, TokenView, UnknownRole};

@@ -5,13 +5,17 @@
 //! later ones, which no reader can tell from having asked a moment later.
 
 pub mod backups;
+pub mod calendar;
 pub mod clusters;
+pub mod evidence;
 pub mod holds;
 pub mod jobs;
 pub mod measures;
 pub mod nodes;
+pub mod open_jobs;
 pub mod policies;
 pub mod progress;
 mod stages;
 pub mod status;
+pub mod storage;
 pub mod story;

@@ -70,18 +70,19 @@ pub async fn clusters(conn: &mut PgConnection) -> StateResult<Vec<ClusterFacts>>
         r#"with known as (select name from clusters union select cluster from policies)
          select k.name as "name!",
              (select max(verified_at) from backups b
-              where b.cluster = k.name and b.damaged = 0) as last_verified_at,
+              where b.cluster = k.name and b.damaged = 0 and b.verified_at is not null) as last_verified_at,
              (select count(*)::integer from jobs j where j.cluster = k.name
                 and j.state not in ('succeeded', 'cancelled', 'abandoned')) as "jobs_open!",
              failed.id as "failed_id?", failed.kind as "failed_kind?",
              (select coalesce(sum(damaged), 0)::bigint from backups b where b.cluster = k.name
-                and b.state in ('complete', 'covering', 'incomplete')) as "damaged!",
+                and b.damaged > 0 and b.state in ('complete', 'covering', 'incomplete')) as "damaged!",
              (select b.name from backups b where b.cluster = k.name and b.damaged > 0
                 and b.state in ('complete', 'covering', 'incomplete')
               order by b.started_at desc limit 1) as damaged_backup
          from known k
          left join lateral (
              select j.id, j.kind from jobs j where j.cluster = k.name and j.state = 'failed'
+               and j.state not in ('succeeded', 'cancelled', 'abandoned')
              order by j.created_at desc limit 1) failed on true
          order by 1"#
     )

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use ringvault_core::{
-    api::{ClusterRebind, HoldRelease, HoldSet, Problem, TokenCreate},
+    api::{ClusterRebind, HoldRelease, HoldSet, Problem, SessionCreate, TokenCreate},
     job::{BackupSpec, JobSpec, PurgeSpec, RestoreSpec, VerifySpec},
     policy::PolicyDocument,
 };
@@ -33,6 +33,7 @@ fn specs() -> Vec<Vec<u8>> {
     };
     let mut specs: Vec<_> = messages.iter().map(payload).collect();
     specs.extend(seeds::texts(&[
+        r#"{"token":"rv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#,
         r#"{"name":"ci","role":"viewer","expires_in":"30d"}"#,
         r#"{"cluster":"orders","backup":"b1","reason":"audit","until":"2027-01-01T00:00:00Z"}"#,
         r#"{"confirm":"orders","reason":"all machines were lost"}"#,
@@ -52,6 +53,7 @@ fn try_requests(input: &[u8]) {
     body::<RestoreSpec>(input);
     body::<PurgeSpec>(input);
     body::<TokenCreate>(input);
+    body::<SessionCreate>(input);
     body::<HoldSet>(input);
     body::<HoldRelease>(input);
     body::<ClusterRebind>(input);

@@ -1,0 +1,159 @@
+//! A browser that is signed in.
+//!
+//! Whoever signs in gives a token once and gets a cookie: 256 random bits that stand for the token in
+//! the database, where only their SHA-256 is kept. So any scheduler knows the cookie, signing out ends
+//! it everywhere, and so does the end of the token. No script can read it (`HttpOnly`), no other site
+//! can make a browser send it (`SameSite=Strict`), and what changes something must also come from a
+//! page of ours ([`require_own_page`]), which is a second lock on the same door.
+
+use axum::http::{
+    HeaderMap, HeaderValue,
+    header::{COOKIE, InvalidHeaderValue},
+};
+use chrono::TimeDelta;
+use ringvault_core::api::TokenView;
+use ringvault_state::sessions::{self, Stands};
+
+use super::{Caller, TokenHash, TokenSecret};
+use crate::api::{
+    ApiState,
+    problem::{ApiError, ApiResult},
+};
+
+const NAME: &str = "ringvault_session";
+
+/// How long a session lasts: a working day.
+const LASTS: TimeDelta = TimeDelta::hours(10);
+
+/// What our pages send along. No page of another origin may set a header of its own, unless we would
+/// allow it, which we never do (no CORS).
+const OWN_PAGE: &str = "x-ringvault-page";
+
+/// The cookie of a request.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = lines.flat_map(|line| line.split(';'));
+    cookies.find_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='))
+}
+
+/// Refuses a request that a page of another origin has made.
+pub(in crate::api) fn require_own_page(headers: &HeaderMap) -> ApiResult<()> {
+    let is_marked = headers.get(OWN_PAGE).is_some_and(|value| value == "1");
+    // Browsers say this themselves; a script cannot.
+    let is_same = headers.get("sec-fetch-site").is_none_or(|site| site == "same-origin");
+    if is_marked && is_same {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("a signed-in browser changes something only from a page of this scheduler"))
+}
+
+/// Who the cookie stands for.
+pub(super) async fn identify(api: &ApiState, cookie: &str) -> ApiResult<Caller> {
+    let mut conn = api.conn().await?;
+    let found = sessions::find(&mut conn, TokenHash::of(cookie).as_bytes()).await?;
+    let known = found.and_then(|live| {
+        let is_admins = live.bound.is_some_and(|bound| bind(cookie, &api.admin.hash) == bound);
+        let token = live.token.or_else(|| is_admins.then(|| api.admin.view()))?;
+        Some(Caller { token, session_until: Some(live.expires_at) })
+    });
+    known.ok_or_else(|| ApiError::unauthenticated("the session is over: sign in again"))
+}
+
+/// Binds a session to the administrator's token. Without the cookie, which is kept nowhere, it cannot
+/// be told from it what that token is.
+fn bind(cookie: &str, admin: &TokenHash) -> TokenHash {
+    TokenHash::of(&format!("{cookie} {}", hex::encode(admin.as_bytes())))
+}
+
+/// Signs a browser in: the caller, and the cookie to set.
+pub(in crate::api) async fn begin(
+    api: &ApiState,
+    headers: &HeaderMap,
+    token: TokenView,
+) -> ApiResult<(Caller, HeaderValue)> {
+    let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
+    let (hash, cookie) = (secret.hash(), secret.reveal());
+    let bound = bind(&cookie, &api.admin.hash);
+    let stands = if token.id.is_nil() { Stands::Admin(bound.as_bytes()) } else { Stands::Token(token.id) };
+    let mut conn = api.conn().await?;
+    let until = sessions::begin(&mut conn, hash.as_bytes(), stands, LASTS).await?;
+    let set = set_cookie(headers, &cookie, LASTS).map_err(|error| ApiError::defect(&error))?;
+    Ok((Caller { token, session_until: Some(until) }, set))
+}
+
+/// Signs it out: the cookie to set.
+pub(in crate::api) async fn end(api: &ApiState, headers: &HeaderMap) -> ApiResult<HeaderValue> {
+    if let Some(cookie) = cookie(headers) {
+        sessions::end(&mut *api.conn().await?, TokenHash::of(cookie).as_bytes()).await?;
+    }
+    set_cookie(headers, "", TimeDelta::zero()).map_err(|error| ApiError::defect(&error))
+}
+
+/// Behind a proxy that speaks TLS the cookie is for TLS alone.
+fn set_cookie(
+    headers: &HeaderMap,
+    cookie: &str,
+    lasts: TimeDelta,
+) -> Result<HeaderValue, InvalidHeaderValue> {
+    let is_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let secure = if is_tls { "; Secure" } else { "" };
+    let seconds = lasts.num_seconds();
+    let text = format!("{NAME}={cookie}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+    let mut value = HeaderValue::from_str(&text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderName;
+
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), value.parse::<HeaderValue>().unwrap())
+        };
+        lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn our_cookie_is_found_among_others() {
+        let one = headers(&[("cookie", "theme=dark; ringvault_session=rv_abc; x=1")]);
+        assert_eq!(cookie(&one), Some("rv_abc"));
+        let two = headers(&[("cookie", "a=b"), ("cookie", "ringvault_session=rv_d")]);
+        assert_eq!(cookie(&two), Some("rv_d"));
+        assert_eq!(cookie(&headers(&[("cookie", "ringvault_sessions=x; my_ringvault_session=y")])), None);
+    }
+
+    #[test]
+    fn only_a_page_of_ours_changes_something() {
+        let own = headers(&[("x-ringvault-page", "1"), ("sec-fetch-site", "same-origin")]);
+        assert!(require_own_page(&own).is_ok());
+        assert!(require_own_page(&headers(&[("x-ringvault-page", "1")])).is_ok());
+        for other in [
+            headers(&[]),
+            headers(&[("sec-fetch-site", "same-origin")]),
+            headers(&[("x-ringvault-page", "1"), ("sec-fetch-site", "cross-site")]),
+            headers(&[("x-ringvault-page", "1"), ("sec-fetch-site", "same-site")]),
+        ] {
+            assert_eq!(require_own_page(&other).unwrap_err().0.status, 403);
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_for_no_script_and_no_other_site() {
+        let plain = set_cookie(&headers(&[]), "rv_x", LASTS).unwrap();
+        let plain = plain.to_str().unwrap();
+        assert!(plain.contains("HttpOnly") && plain.contains("SameSite=Strict") && !plain.contains("Secure"));
+        let tls = headers(&[("x-forwarded-proto", "https")]);
+        assert!(set_cookie(&tls, "rv_x", LASTS).unwrap().to_str().unwrap().ends_with("; Secure"));
+    }
+
+    #[test]
+    fn another_administrators_token_binds_otherwise() {
+        let (one, other) = (TokenHash::of("one"), TokenHash::of("other"));
+        assert!(bind("c", &one) == bind("c", &one));
+        assert!(bind("c", &one) != bind("c", &other) && bind("c", &one) != bind("d", &one));
+    }
+}
