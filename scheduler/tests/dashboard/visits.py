@@ -131,6 +131,10 @@ def a_backup_a_restore_and_a_cancel_by_mouse(browser: Browser) -> None:
     page.get_by_role("link", name="Restore", exact=True).click()
     page.get_by_label("Cluster that was backed up").select_option("c")
     expect(page.get_by_role("combobox", name="Backup", exact=True)).to_have_value(name)
+    page.get_by_label("Under other names").fill("k.t=k.t_old")
+    beside = f"ringvault restore plan --from {name} --to c --table k.t --rename k.t=k.t_old"
+    expect(page.locator(".same-plan code")).to_have_text(beside)
+    page.get_by_label("Under other names").fill("")
     page.get_by_label("Empty the target’s tables first").check()
     expect(page.locator(".same-plan code")).to_have_text(f"ringvault restore plan --from {name} --to c --truncate")
     press(page, "Plan")

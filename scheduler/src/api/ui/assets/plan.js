@@ -15,6 +15,7 @@ export function words(spec, verb) {
   for (const k of s.keyspaces ?? []) parts.push(`--keyspace ${k}`);
   for (const t of s.tables ?? []) parts.push(`--table ${t}`);
   for (const t of s.exclude ?? []) parts.push(`--exclude ${t}`);
+  for (const [old, name] of Object.entries(spec.rename ?? {})) parts.push(`--rename ${old}=${name}`);
   if (spec.method && spec.method !== 'auto') parts.push(`--method ${spec.method}`);
   if (spec.skip_schema) parts.push('--skip-schema');
   if (spec.with_auth) parts.push('--with-auth');
@@ -57,6 +58,7 @@ export function draw(job, shown) {
       ['Method', [`${plan.method}: `, plan.reason]],
       ['Nodes', `${number(plan.source_nodes)} in the backup, ${number(plan.nodes.length)} to restore to`],
       ['Tables', number(plan.tables)],
+      ['Under other names', Object.entries(job.spec.rename ?? {}).map(([old, name]) => `${old} as ${name}`).join(', ') || false],
       ['Download', `${size(bytes)} in ${count(files, 'file')}`],
       ['Disk', rooms.size > 0 && [badge(needed <= free ? 'fits' : 'too little', needed <= free ? 'ok' : 'bad'), ` needs ${size(needed)}, free ${size(free)}`]],
     ]),
@@ -78,7 +80,7 @@ export function draw(job, shown) {
 /** Where the form is that asks for another plan. */
 export function again(spec) {
   const s = spec.selection ?? {};
-  return `/ui/restore?${new URLSearchParams({ cluster: spec.source, backup: spec.backup, target: spec.target, keyspaces: (s.keyspaces ?? []).join(' '), tables: (s.tables ?? []).join(' ') })}`;
+  return `/ui/restore?${new URLSearchParams({ cluster: spec.source, backup: spec.backup, target: spec.target, keyspaces: (s.keyspaces ?? []).join(' '), tables: (s.tables ?? []).join(' '), rename: Object.entries(spec.rename ?? {}).map((pair) => pair.join('=')).join(' ') })}`;
 }
 
 /** What a restore brought back, and whether it matched. */

@@ -34,11 +34,18 @@ function specification(form, cluster) {
   const list = (name) => form.elements[name].value.split(/[\s,]+/).filter(Boolean);
   const selection = {};
   for (const [field_, name] of [['keyspaces', 'keyspaces'], ['tables', 'tables'], ['exclude', 'exclude']]) if (list(name).length) selection[field_] = list(name);
+  const rename = Object.fromEntries(list('rename').map((pair) => [pair.split('=')[0], pair.split('=').slice(1).join('=')]));
+  const renamed = Object.keys(rename);
+  // As in a terminal: where nothing is named, what is renamed and nothing else.
+  if (renamed.length && !selection.keyspaces && !selection.tables) {
+    selection.keyspaces = renamed.filter((name) => !name.includes('.'));
+    selection.tables = renamed.filter((name) => name.includes('.'));
+  }
   const rate = form.elements.rate_limit.value.trim();
   return {
     source: cluster, backup: form.elements.backup.value, target: form.elements.target.value, selection,
     method: form.elements.method.value, truncate: form.elements.truncate.checked, skip_schema: form.elements.skip_schema.checked,
-    with_auth: form.elements.with_auth.checked, plan_only: true, rate_limit: rate ? bytesOf(rate) ?? rate : undefined,
+    with_auth: form.elements.with_auth.checked, rename: renamed.length ? rename : undefined, plan_only: true, rate_limit: rate ? bytesOf(rate) ?? rate : undefined,
   };
 }
 
@@ -92,9 +99,10 @@ function form({ names, cluster, calendar, keyspaces }, shown) {
     field('Keyspaces', h('input', { name: 'keyspaces', value: p.keyspaces ?? '', placeholder: 'all', autocomplete: 'off', spellcheck: 'false', list: 'keyspaces' }), 'Separated by spaces. Empty: everything but the system’s own.'),
     h('datalist', { id: 'keyspaces' }, keyspaces.map((name) => h('option', { value: name }))),
     field('Tables', h('input', { name: 'tables', value: p.tables ?? '', placeholder: 'all', autocomplete: 'off', spellcheck: 'false' }), 'As keyspace.table, separated by spaces.'),
+    field('Under other names', h('input', { name: 'rename', value: p.rename ?? '', placeholder: 'shop.orders=shop.orders_old', autocomplete: 'off', spellcheck: 'false' }), 'Beside the live data: keyspace.table=keyspace.table or keyspace=keyspace, separated by spaces.'),
     h('details', { 'data-key': 'more' }, h('summary', {}, 'More'),
       field('Leave out', h('input', { name: 'exclude', autocomplete: 'off', spellcheck: 'false' }), 'As keyspace.table, separated by spaces.'),
-      field('Method', select('method', [['auto', 'auto: the planner chooses'], ['copy', 'copy: each node takes its own files'], ['import', 'import: whole SSTables, then cleanup']], 'auto')),
+      field('Method', select('method', [['auto', 'auto: the planner chooses'], ['copy', 'copy: each node takes its own files'], ['slice', 'slice: each node takes the partitions that it owns'], ['import', 'import: whole SSTables, then cleanup']], 'auto')),
       field('Rate limit', h('input', { name: 'rate_limit', placeholder: 'none', autocomplete: 'off' }), 'A second and node, such as 100MiB.'),
       check('skip_schema', 'Create nothing: the schema must be there'),
       check('with_auth', 'Also roles and permissions, last')),
