@@ -54,6 +54,8 @@ struct Listed {
     sealed_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     figures: Option<BackupFigures>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked_until: Option<DateTime<Utc>>,
     /// Why a record of it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -67,6 +69,7 @@ impl From<CatalogEntry> for Listed {
             started_at: entry.known.as_ref().ok().map(|known| known.start.started_at),
             sealed_at: seal.map(|seal| seal.sealed_at),
             figures: seal.map(|seal| seal.figures),
+            locked_until: seal.and_then(|seal| seal.lock.as_ref()).map(|lock| lock.until),
             problem: entry.known.as_ref().err().map(ToString::to_string),
             cluster: entry.cluster,
             name: entry.backup,
@@ -100,7 +103,8 @@ async fn list(context: &Context, args: ListArgs) -> Outcome<Exit> {
 }
 
 fn table(context: &Context, listed: &[Listed]) -> Table {
-    let mut table = Table::new(&["CLUSTER", "BACKUP", "STATE", "STARTED", "NODES", "SIZE", "NEW"]);
+    let mut table =
+        Table::new(&["CLUSTER", "BACKUP", "STATE", "STARTED", "NODES", "SIZE", "NEW", "LOCKED UNTIL"]);
     for entry in listed {
         let figures = entry.figures.as_ref();
         let nodes = figures.map(|figures| format!("{}/{}", figures.nodes_held, figures.nodes_total));
@@ -117,6 +121,7 @@ fn table(context: &Context, listed: &[Listed]) -> Table {
             or_none(nodes).into(),
             or_none(figures.map(|figures| human::size(figures.bytes))).into(),
             or_none(figures.map(|figures| human::size(figures.bytes_new))).into(),
+            or_none(entry.locked_until.map(|at| at.with_timezone(&context.out.zone).date_naive())).into(),
         ]);
     }
     table

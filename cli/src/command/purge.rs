@@ -19,6 +19,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{Cell, Output, Table, human, state_cell},
+    watch::still_locked,
 };
 
 /// `purge …`
@@ -234,6 +235,9 @@ fn text(out: &Output, preview: &PurgePreview, by_name: bool) -> String {
     }
     if let (Some(objects), Some(bytes)) = (preview.objects, preview.bytes) {
         let _ = writeln!(text, "frees {} in {}", human::size(bytes), human::count(objects, "object"));
+    }
+    if let Some(locked) = &preview.locked {
+        let _ = writeln!(text, "of that still locked: {}", still_locked(out, locked));
     }
     text
 }

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use ringvault_core::toml_text::from_toml;
-use ringvault_vault::{EncryptionConfig, Vault, VaultConfig, identity::Probe};
+use ringvault_vault::{EncryptionConfig, Store, Vault, VaultConfig, VaultError, identity::Probe};
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -16,7 +17,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Table, state_cell},
+    output::{Table, human, state_cell},
 };
 
 /// `vault …`
@@ -28,6 +29,21 @@ pub(crate) enum VaultCommand {
     Takeover(TakeoverArgs),
     /// Try everything a vault needs of its store with these credentials
     Check(VaultArgs),
+    /// Bring back what was put over or deleted since an instant, in a bucket that keeps versions
+    Recover(RecoverArgs),
+}
+
+/// Back to when.
+#[derive(Debug, Args)]
+pub(crate) struct RecoverArgs {
+    /// Do it: what stood then is put once more over what stands now
+    #[arg(long, conflicts_with = "dry_run")]
+    confirm: bool,
+    /// Say what would be brought back and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    vault: VaultArgs,
 }
 
 /// Which vault, whose.
@@ -102,6 +118,9 @@ pub(crate) struct VaultArgs {
     /// File with the key of an encrypted vault, instead of the settings'
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Read it as it stood at this instant (2026-11-25T02:00:00Z), where an S3 bucket keeps versions
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<DateTime<Utc>>,
 }
 
 /// The one section of a configuration file that is read here; the others are not ours to judge.
@@ -129,6 +148,7 @@ impl VaultArgs {
         config.secret_key_file = or(&self.secret_key_file, config.secret_key_file);
         config.session_token_file = or(&self.session_token_file, config.session_token_file);
         config.profile = self.profile.clone().or(config.profile);
+        config.as_of = self.as_of.or(config.as_of);
         if let Some(file) = &self.key_file {
             let given = config.encryption.unwrap_or_default();
             config.encryption =
@@ -163,6 +183,7 @@ pub(crate) async fn run(context: &Context, command: VaultCommand) -> Outcome<Exi
         VaultCommand::Init(args) => init(context, &args).await,
         VaultCommand::Takeover(args) => takeover(context, &args).await,
         VaultCommand::Check(args) => check(context, &args, false).await,
+        VaultCommand::Recover(args) => recover(context, &args).await,
     }
 }
 
@@ -216,6 +237,44 @@ async fn takeover(context: &Context, args: &TakeoverArgs) -> Outcome<Exit> {
         for name in &names {
             let _ = writeln!(text, "aborted {name}");
         }
+        text
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// Makes what stood at `--as-of` what is read.
+async fn recover(context: &Context, args: &RecoverArgs) -> Outcome<Exit> {
+    let mut config = args.vault.settings()?;
+    let Some(at) = config.as_of.take() else {
+        return Err(Failure::usage("back to when? --as-of TIME; nothing was changed"));
+    };
+    if at > Utc::now() {
+        return Err(Failure::usage(format!("{at} has not come yet; nothing was changed")));
+    }
+    let store = Store::open(&config).await?;
+    let dry_run = args.dry_run || !args.confirm;
+    let found = store.stand_at(at, dry_run).await.map_err(VaultError::from)?;
+    if dry_run && !args.dry_run && !found.is_empty() {
+        let count = human::count(found.len() as u64, "object");
+        let message = format!("{count} stood otherwise at {at}; nothing was changed");
+        return Err(
+            Failure::usage(message).with_next("the same with --dry-run to see which, then with --confirm")
+        );
+    }
+    let recovered: Vec<_> = found
+        .iter()
+        .map(|found| json!({"key": found.key, "bytes": found.size, "hidden": found.size.is_none()}))
+        .collect();
+    let answer = json!({"url": config.url, "as_of": at, "dry_run": dry_run, "recovered": recovered});
+    context.out.document(&answer, || {
+        let mut text = String::new();
+        for found in &found {
+            let what = if found.size.is_some() { "brought back" } else { "hidden" };
+            let _ = writeln!(text, "{what} {}", found.key);
+        }
+        let count = human::count(found.len() as u64, "object");
+        let done = if dry_run { "would be made as they stood" } else { "are as they stood" };
+        let _ = writeln!(text, "{count} {done} at {}", context.out.time(at));
         text
     })?;
     Ok(Exit::Ok)

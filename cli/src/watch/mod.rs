@@ -14,7 +14,7 @@ use std::{pin::pin, time::Duration};
 use ringvault_core::{JobId, api::JobProgress};
 
 pub(crate) use frame::stages_line;
-pub(crate) use summary::{Names, exit_of, failures, plan_block, summary};
+pub(crate) use summary::{Names, exit_of, failures, plan_block, still_locked, summary};
 pub(crate) use trouble::gather;
 
 use crate::{client::Client, context::Context, exit::Exit, failure::Outcome};

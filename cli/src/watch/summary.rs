@@ -6,7 +6,7 @@ use ringvault_core::{
     BackupName, TaskError,
     api::{JobDetail, JobOutcome, JobResult, JobSummary},
     job::{JobKind, JobSpec, JobState, RestoreSpec},
-    task::TaskState,
+    task::{StillLocked, TaskState},
 };
 
 use super::trouble::{Trouble, gather};
@@ -43,7 +43,7 @@ pub(crate) fn summary(out: &Output, detail: &JobDetail, names: &Names) -> String
         JobSpec::Verify(spec) => text += &verify::text(out, detail, spec, names),
         JobSpec::Restore(RestoreSpec { plan_only: true, .. }) => text += &plan_block(detail),
         JobSpec::Restore(_) => text += &restore::text(out, detail),
-        JobSpec::Purge(_) => text += &purge(&detail.outcome).render(),
+        JobSpec::Purge(_) => text += &purge(out, &detail.outcome).render(),
     }
     text
 }
@@ -96,7 +96,17 @@ fn backup(outcome: &JobOutcome) -> Facts {
     facts
 }
 
-fn purge(outcome: &JobOutcome) -> Facts {
+/// What a purge had to leave, and until when.
+pub(crate) fn still_locked(out: &Output, locked: &StillLocked) -> String {
+    let what = match locked.objects {
+        0 => "records of expired backups".to_owned(),
+        count => format!("{}, {}", human::count(count, "object"), human::size(locked.bytes)),
+    };
+    let until = out.time(locked.until);
+    format!("{what}, until {until}: the first purge after that deletes it")
+}
+
+fn purge(out: &Output, outcome: &JobOutcome) -> Facts {
     let names = |names: &[BackupName]| {
         let names: Vec<&str> = names.iter().map(BackupName::as_str).collect();
         names.join(", ")
@@ -110,6 +120,9 @@ fn purge(outcome: &JobOutcome) -> Facts {
     }
     let objects = human::count(outcome.objects, "object");
     facts.add("Deleted", format!("{objects}, {}", human::size(outcome.bytes)));
+    if let Some(locked) = outcome.purge.as_ref().and_then(|purge| purge.locked.as_ref()) {
+        facts.add("Locked", still_locked(out, locked));
+    }
     facts
 }
 

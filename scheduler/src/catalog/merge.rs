@@ -53,6 +53,7 @@ impl FromVault {
             coverage: None,
             remarks: Vec::new(),
             tainted: false,
+            locked_until: None,
             expired: None,
             purged_at: None,
         };
@@ -69,6 +70,7 @@ impl FromVault {
                 row.remarks = seal.remarks.iter().map(ToString::to_string).collect();
                 row.scope.dc.clone_from(&seal.dc);
                 row.tainted = seal.tainted;
+                row.locked_until = seal.lock.as_ref().map(|lock| as_stored(lock.until));
             }
             SealPlace::Tombstone(stone) => {
                 row.sealed_at = Some(as_stored(stone.sealed_at));
@@ -125,6 +127,7 @@ impl FromVault {
             coverage: vault.coverage.or_else(|| was.coverage.clone()),
             remarks: if vault.remarks.is_empty() { was.remarks.clone() } else { vault.remarks },
             tainted: was.tainted || vault.tainted,
+            locked_until: vault.locked_until.or(was.locked_until),
             expired: was.expired.or(vault.expired),
             purged_at: was.purged_at.or(vault.purged_at),
             scope: Scope {
@@ -168,6 +171,7 @@ fn differing(a: &CatalogRow, b: &CatalogRow) -> Vec<&'static str> {
         ("coverage", a.coverage != b.coverage),
         ("remarks", a.remarks != b.remarks),
         ("tainted", a.tainted != b.tainted),
+        ("locked_until", a.locked_until != b.locked_until),
         ("expired", a.expired != b.expired),
         ("purged", a.purged_at != b.purged_at),
     ];
@@ -203,6 +207,7 @@ mod tests {
             coverage: None,
             remarks: Vec::new(),
             tainted: false,
+            locked_until: None,
             expired: None,
             purged_at: None,
         }

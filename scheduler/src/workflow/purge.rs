@@ -5,6 +5,7 @@
 //! same lock; a hold is added under that lock too. So either the hold is seen here, or the one who
 //! wants it sees that the backup has expired.
 
+use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, TaskError,
     backup::{BackupFacts, BackupState},
@@ -32,7 +33,7 @@ impl Step<'_> {
         spec: &PurgeSpec,
     ) -> Result<Result<Expiring, TaskError>, DriveError> {
         let facts = backups::lock_facts(self.conn, &spec.cluster).await?;
-        let mut chosen = match named(&facts, &spec.backups) {
+        let mut chosen = match named(&facts, &spec.backups, self.now) {
             Ok(chosen) => chosen,
             Err(error) => return Ok(Err(error)),
         };
@@ -118,7 +119,11 @@ impl Step<'_> {
 }
 
 /// The backups a purge names, with the reason; an error if one of them may not go.
-fn named(facts: &[BackupFacts], names: &[BackupName]) -> Result<Vec<(BackupName, String)>, TaskError> {
+fn named(
+    facts: &[BackupFacts],
+    names: &[BackupName],
+    now: DateTime<Utc>,
+) -> Result<Vec<(BackupName, String)>, TaskError> {
     let mut chosen = Vec::new();
     for name in names {
         let Some(backup) = facts.iter().find(|backup| backup.name == *name) else { continue };
@@ -126,6 +131,11 @@ fn named(facts: &[BackupFacts], names: &[BackupName]) -> Result<Vec<(BackupName,
             let message = format!("backup {name} is held: nothing was expired");
             return Err(TaskError::permanent("RV-BACKUP-HELD", message)
                 .with_next(format!("ringvault hold list -c {}", backup.cluster)));
+        }
+        if let Some(until) = backup.locked_until.filter(|until| *until > now) {
+            let message = format!("backup {name} is locked until {until}: nothing was expired");
+            return Err(TaskError::permanent("RV-BACKUP-LOCKED", message)
+                .with_next(format!("ringvault backup show {name} -c {}", backup.cluster)));
         }
         if backup.state.is_sealed() {
             chosen.push((name.clone(), "asked for by name".to_owned()));
@@ -136,7 +146,7 @@ fn named(facts: &[BackupFacts], names: &[BackupName]) -> Result<Vec<(BackupName,
 
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
+    use chrono::TimeDelta;
     use ringvault_core::{ClusterName, JobId, backup::Scope};
 
     use super::*;
@@ -152,6 +162,7 @@ mod tests {
             started_at: DateTime::UNIX_EPOCH,
             held,
             tainted: false,
+            locked_until: None,
         }
     }
 
@@ -161,12 +172,21 @@ mod tests {
             fact("a", BackupState::Complete, false),
             fact("b", BackupState::Complete, true),
             fact("c", BackupState::Dead, false),
+            BackupFacts {
+                locked_until: Some(DateTime::UNIX_EPOCH + TimeDelta::days(2)),
+                ..fact("locked", BackupState::Complete, false)
+            },
         ];
-        let purge = |names: &[&str]| {
+        let purge_on = |day, names: &[&str]| {
             let names: Vec<_> = names.iter().map(|n| BackupName::new(*n).unwrap()).collect();
-            named(&facts, &names).map(|chosen| chosen.len()).map_err(|error| error.code)
+            named(&facts, &names, DateTime::UNIX_EPOCH + TimeDelta::days(day))
+                .map(|chosen| chosen.len())
+                .map_err(|error| error.code)
         };
+        let purge = |names: &[&str]| purge_on(1, names);
         assert_eq!(purge(&["a", "c", "gone"]), Ok(1));
+        assert_eq!(purge(&["a", "locked"]), Err("RV-BACKUP-LOCKED".to_owned()));
+        assert_eq!(purge_on(2, &["a", "locked"]), Ok(2));
         assert_eq!(purge(&["a", "b"]), Err("RV-BACKUP-HELD".to_owned()));
     }
 }

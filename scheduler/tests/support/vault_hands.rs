@@ -121,6 +121,8 @@ impl Hands<'_> {
             objects_hash: None,
             snapshot_at: chrono::Utc::now(),
             topology,
+            bases: std::collections::BTreeSet::new(),
+            locked_for: None,
         };
         let reuse = self.vault.reuse_base(&task.cluster, &task.backup, node).await.expect("what to reuse");
         let scratch = self.folder.join(format!("scratch-{}-{node}", task.backup));

@@ -152,12 +152,17 @@ impl Worker {
                     ..BackupFigures::default()
                 },
                 remarks: Vec::new(),
+                locked_until: None,
             }),
             TaskPayload::Release(_) => TaskResult::Release { cleared: 1, sealed: None },
             TaskPayload::Check(_) => TaskResult::Check(CheckResult::default()),
-            TaskPayload::VerifyReport(_) | TaskPayload::PurgeReport(_) => {
-                TaskResult::Report(ReportResult { key: "r".to_owned(), objects: 1, bytes: 1, at: None })
-            }
+            TaskPayload::VerifyReport(_) | TaskPayload::PurgeReport(_) => TaskResult::Report(ReportResult {
+                key: "r".to_owned(),
+                objects: 1,
+                bytes: 1,
+                at: None,
+                locked: None,
+            }),
             TaskPayload::Mark(mark) => TaskResult::Mark(MarkResult {
                 purge: 1,
                 expired: mark.expire.clone(),
@@ -166,7 +171,7 @@ impl Worker {
                 objects: 10,
                 bytes: 100,
             }),
-            TaskPayload::Sweep(_) => TaskResult::Sweep(SweepResult { objects: 10, bytes: 100 }),
+            TaskPayload::Sweep(_) => TaskResult::Sweep(SweepResult { objects: 10, bytes: 100, locked: 0 }),
             TaskPayload::Plan(task) => TaskResult::Plan(PlanResult {
                 key: "plan".to_owned(),
                 blake3: None,

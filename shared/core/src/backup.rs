@@ -148,4 +148,7 @@ pub struct BackupFacts {
     /// Taken while a restore of the cluster was past its truncate or had failed there: it may hold
     /// a half-restored state and never pushes another backup out.
     pub tainted: bool,
+    /// Until when the store keeps it from being deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<DateTime<Utc>>,
 }

@@ -104,6 +104,7 @@ struct RawFacts {
     started_at: DateTime<Utc>,
     held: bool,
     tainted: bool,
+    locked_until: Option<DateTime<Utc>>,
     selection: Value,
     dc: Option<String>,
 }
@@ -120,6 +121,7 @@ impl RawFacts {
             started_at: self.started_at,
             held: self.held,
             tainted: self.tainted,
+            locked_until: self.locked_until,
             scope: Scope { selection: row.json("selection", self.selection)?, dc: self.dc },
         })
     }
@@ -141,7 +143,8 @@ pub async fn lock_facts(conn: &mut PgConnection, cluster: &ClusterName) -> State
 pub async fn facts(conn: &mut PgConnection, cluster: &ClusterName) -> StateResult<Vec<BackupFacts>> {
     let rows = sqlx::query_as!(
         RawFacts,
-        r#"select b.cluster, b.name, b.job, b.policy, b.state, b.started_at, b.tainted, b.selection, b.dc,
+        r#"select b.cluster, b.name, b.job, b.policy, b.state, b.started_at, b.tainted, b.locked_until,
+             b.selection, b.dc,
              exists (select 1 from holds h where h.cluster = b.cluster and h.backup = b.name
                      and h.released_at is null) as "held!"
          from backups b where b.cluster = $1 and b.purged_at is null
@@ -202,7 +205,8 @@ pub async fn sealed(
 ) -> StateResult<bool> {
     let tainted = is_tainted(conn, cluster, name).await?;
     let done = sqlx::query!(
-        "update backups set state = $3, sealed_at = $4, figures = $5, coverage = $6, remarks = $7, tainted = $8
+        "update backups set state = $3, sealed_at = $4, figures = $5, coverage = $6, remarks = $7,
+             tainted = $8, locked_until = $9
          where cluster = $1 and name = $2 and state in ('running', 'dead') and purged_at is null",
         cluster.as_str(),
         name.as_str(),
@@ -212,6 +216,7 @@ pub async fn sealed(
         word::json("a coverage report", &seal.report)?,
         word::json("remarks", &seal.remarks)?,
         tainted,
+        seal.locked_until,
     )
     .execute(conn)
     .await?;

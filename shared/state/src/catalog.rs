@@ -53,6 +53,8 @@ pub struct CatalogRow {
     pub remarks: Vec<String>,
     /// Taken while a restore had spoilt the cluster.
     pub tainted: bool,
+    /// Until when the store keeps it from being deleted.
+    pub locked_until: Option<DateTime<Utc>>,
     /// The purge job that expired it, and when.
     pub expired: Option<(JobId, DateTime<Utc>)>,
     /// When it was gone from the vault.
@@ -75,6 +77,7 @@ struct Raw {
     coverage: Option<Value>,
     remarks: Value,
     tainted: bool,
+    locked_until: Option<DateTime<Utc>>,
     expired_at: Option<DateTime<Utc>>,
     expired_by: Option<Uuid>,
     purged_at: Option<DateTime<Utc>>,
@@ -109,6 +112,7 @@ impl Raw {
             coverage: row.maybe_json("coverage", self.coverage)?,
             remarks: row.json("remarks", self.remarks)?,
             tainted: self.tainted,
+            locked_until: self.locked_until,
             expired: self.expired_by.map(JobId).zip(self.expired_at),
             purged_at: self.purged_at,
         };
@@ -126,8 +130,8 @@ pub async fn find(
     let rows = sqlx::query_as!(
         Raw,
         r#"select b.cluster, b.name, b.job, b.policy, b.state, b.mode, b.tags, b.started_at, b.selection,
-             b.dc, b.sealed_at, b.figures, b.coverage, b.remarks, b.tainted, b.expired_at, b.expired_by,
-             b.purged_at, exists (select from jobs j where j.id = b.job
+             b.dc, b.sealed_at, b.figures, b.coverage, b.remarks, b.tainted, b.locked_until,
+             b.expired_at, b.expired_by, b.purged_at, exists (select from jobs j where j.id = b.job
                  and j.state not in ('succeeded', 'cancelled', 'abandoned')) as "in_hand!"
          from backups b where b.cluster = $1 and b.name = any($2)"#,
         cluster.as_str(),
@@ -164,9 +168,10 @@ pub async fn lock(
 pub async fn insert(conn: &mut PgConnection, row: &CatalogRow) -> StateResult<bool> {
     let done = sqlx::query!(
         "insert into backups (cluster, name, job, policy, state, mode, tags, started_at, selection, dc,
-             sealed_at, figures, coverage, remarks, tainted, expired_at, expired_by, expire_reason, purged_at)
+             sealed_at, figures, coverage, remarks, tainted, expired_at, expired_by, expire_reason, purged_at,
+             locked_until)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-             case when $17::uuid is null then null else 'as the vault says' end, $18)
+             case when $17::uuid is null then null else 'as the vault says' end, $18, $19)
          on conflict do nothing",
         row.cluster.as_str(),
         row.name.as_str(),
@@ -186,6 +191,7 @@ pub async fn insert(conn: &mut PgConnection, row: &CatalogRow) -> StateResult<bo
         row.expired.map(|(_, at)| at),
         row.expired.map(|(job, _)| job.0),
         row.purged_at,
+        row.locked_until,
     )
     .execute(conn)
     .await?;
@@ -200,7 +206,7 @@ pub async fn update(conn: &mut PgConnection, row: &CatalogRow) -> StateResult<()
              tainted = $15, expired_at = $16, expired_by = $17,
              expire_reason = case when $17::uuid is null then expire_reason
                                   else coalesce(expire_reason, 'as the vault says') end,
-             purged_at = $18
+             purged_at = $18, locked_until = $19
          where cluster = $1 and name = $2",
         row.cluster.as_str(),
         row.name.as_str(),
@@ -220,6 +226,7 @@ pub async fn update(conn: &mut PgConnection, row: &CatalogRow) -> StateResult<()
         row.expired.map(|(_, at)| at),
         row.expired.map(|(job, _)| job.0),
         row.purged_at,
+        row.locked_until,
     )
     .execute(conn)
     .await?;

@@ -46,6 +46,7 @@ fn seal() -> SealResult {
         sealed_at: Utc::now(),
         figures: BackupFigures::default(),
         remarks: Vec::new(),
+        locked_until: None,
     }
 }
 

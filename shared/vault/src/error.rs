@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use ringvault_core::{BackupName, ClusterName, JobId, TaskError, text};
 
 use crate::{
@@ -191,6 +192,24 @@ pub enum VaultError {
         /// The purge.
         purge: u64,
     },
+    /// The backup is locked.
+    #[error(
+        "backup {backup} of {cluster} is locked until {until}: until then nobody can delete it, and nothing was expired"
+    )]
+    BackupLocked {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The name.
+        backup: BackupName,
+        /// When its lock ends.
+        until: DateTime<Utc>,
+    },
+    /// The settings ask for locks and the bucket has none.
+    #[error("[vault.lock] is set and the bucket of {url} has no Object Lock; nothing was written")]
+    NoObjectLock {
+        /// The vault's address.
+        url: String,
+    },
     /// A purge was asked to go on that is not ready.
     #[error("purge {purge} of {cluster}: {why}")]
     PurgeState {
@@ -319,6 +338,13 @@ impl VaultError {
             Self::Expired { .. } => {
                 ("RV-BACKUP-EXPIRED", "choose another backup: expiry is never taken back")
             }
+            Self::BackupLocked { .. } => {
+                ("RV-BACKUP-LOCKED", "wait for the lock to end: ringvault backup list")
+            }
+            Self::NoObjectLock { .. } => (
+                "RV-VAULT-LOCK",
+                "make a bucket with Object Lock (it is best chosen when a bucket is made), or take [vault.lock] out of the settings; ringvault vault check --config FILE",
+            ),
             Self::PurgeState { .. } => ("RV-PURGE", "ringvault purge run again"),
             Self::Cancelled => ("RV-CANCELLED", "nothing: the job was told to stop"),
         };

@@ -282,6 +282,19 @@ pub(crate) fn holds_data(key: &str) -> bool {
     owner_of(key).is_ok()
 }
 
+/// Whether the object at `key` is locked where the vault asks for locks: all of a backup, and what a vault cannot
+/// be opened without. Records of purges, holds, verifies and restores are not needed to restore a backup.
+pub(crate) fn is_locked(key: &str) -> bool {
+    let of_a_backup = || key.strip_prefix(CLUSTERS)?.split_once('/')?.1.strip_prefix("backups/");
+    key == VAULT || key.starts_with(KEYS) || of_a_backup().is_some()
+}
+
+/// Whether the object at `key` is a record of a purge: what says that backups expire.
+pub(crate) fn is_of_purge(key: &str) -> bool {
+    let of_cluster = key.strip_prefix(CLUSTERS).and_then(|rest| rest.split_once('/'));
+    of_cluster.is_some_and(|(_, rest)| rest.starts_with("purges/"))
+}
+
 /// The names directly below `folder` in a list of folders.
 pub(crate) fn last_segment(folder: &str) -> &str {
     folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
@@ -290,6 +303,14 @@ pub(crate) fn last_segment(folder: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_restore_needs_is_locked() {
+        let locked = ["vault.json", "keys/00000001.json", "clusters/c/backups/b/backup.json"];
+        assert!(locked.into_iter().all(is_locked) && is_locked("clusters/backups/backups/b/data/h.1/x"));
+        let not = ["owner.json", "probes/x", "clusters/c/purges/00000001.json", "clusters/backups/holds/b/x"];
+        assert!(!not.into_iter().any(is_locked));
+    }
 
     fn names() -> (ClusterName, BackupName) {
         (ClusterName::new("orders").unwrap(), BackupName::new("b1").unwrap())

@@ -3,9 +3,13 @@
 
 #[path = "support/conformance.rs"]
 mod conformance;
+#[path = "support/locks.rs"]
+mod locks;
 #[path = "support/servers.rs"]
 mod servers;
 mod support;
+#[path = "support/world.rs"]
+mod world;
 
 use bytes::Bytes;
 use conformance::Traits;
@@ -53,4 +57,16 @@ async fn a_bucket_is_a_store_over_tls_and_encrypted_in_each_way() {
     ours.sse = Some(Sse::Customer { key_file: wrong });
     let error = Vault::open(&ours).await.unwrap_err();
     assert!(error.is_store(StoreErrorKind::AccessDenied), "{error}");
+}
+
+/// It refuses with 400.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_locked_stays() {
+    let (_server, config) = servers::minio().await;
+    let rig = locks::Rig::new(config.clone(), 400).await;
+    locks::nothing_can_be_deleted(&rig).await;
+    locks::reuse_makes_locks_longer(&rig).await;
+    locks::what_was_put_over_comes_back(&rig, tempfile::tempdir().unwrap()).await;
+    locks::a_purge_leaves_what_is_locked(&rig).await;
+    locks::a_bucket_without_locks_is_refused(&rig, config).await;
 }

@@ -4,7 +4,7 @@
 //! that is there is taken first, and what is left of the snapshot is only cleared. Without one, the
 //! snapshot must be all that was noted when it was taken.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use futures::TryStreamExt as _;
 use ringvault_cassandra::schema::SchemaDump;
@@ -217,6 +217,8 @@ fn header(task: &UploadTask, view: &SnapshotView, schema_hash: String, epoch: u3
         objects_hash: Some(view.schema.objects_hash()),
         snapshot_at: view.taken_at,
         topology: view.topology.clone(),
+        bases: BTreeSet::new(),
+        locked_for: None,
     }
 }
 

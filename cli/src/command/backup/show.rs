@@ -49,6 +49,9 @@ fn facts(out: &Output, detail: &BackupDetail) -> Facts {
         let objects = human::count(figures.objects_new, "object");
         facts.add("New", format!("{}, {objects}", human::size(figures.bytes_new)));
     }
+    if let Some(until) = summary.locked_until {
+        facts.add("Locked", format!("until {}: nobody can delete it before", out.time(until)));
+    }
     facts.add("Tags", tags.collect::<Vec<_>>().join(", "));
     facts.each("Remark", &detail.remarks);
     if summary.tainted {

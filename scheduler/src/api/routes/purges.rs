@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use ringvault_core::{
     BackupName, ClusterName,
     api::{BackupSummary, Document, JobAccepted, PurgeKept, PurgePreview, PurgeRefusal, PurgeTarget, Role},
     backup::BackupState,
     job::{JobSpec, PurgeSpec},
     policy::{Expiry, PolicyAction, select_expired},
+    task::StillLocked,
 };
 use ringvault_state::{
     backups as facts, policies,
@@ -57,17 +58,18 @@ async fn preview(
 ) -> ApiResult<Json<Document<PurgePreview>>> {
     let known = Known::read(&api, &spec).await?;
     let Known { as_of, all, dead, by_retention } = known;
-    let Choice { expire, refused } = choose(&all, &spec.backups, &by_retention);
+    let Choice { expire, refused } = choose(&all, &spec.backups, &by_retention, as_of);
     let keep = all
         .iter()
         .filter(|backup| backup.state.is_sealed() || backup.state == BackupState::Running)
         .filter(|backup| expire.iter().all(|target| target.backup != backup.name))
         .filter(|backup| !dead.contains(&backup.name))
-        .map(kept)
+        .map(|backup| kept(backup, as_of))
         .collect();
     let cluster = spec.cluster;
     let names: Vec<BackupName> = expire.iter().map(|target| target.backup.clone()).collect();
     let freed = count(&api, &cluster, &names).await;
+    let locked = still_locked(&api, &cluster).await;
     Ok(Json(Document::new(PurgePreview {
         cluster,
         as_of,
@@ -77,6 +79,7 @@ async fn preview(
         refused,
         objects: freed.map(|(objects, _)| objects),
         bytes: freed.map(|(_, bytes)| bytes),
+        locked,
     })))
 }
 
@@ -127,9 +130,22 @@ async fn count(api: &ApiState, cluster: &ClusterName, names: &[BackupName]) -> O
     }
 }
 
+/// What the last purge left because it was locked, and cannot be deleted yet.
+async fn still_locked(api: &ApiState, cluster: &ClusterName) -> Option<StillLocked> {
+    let asking = api.ctx.vault.still_waiting(cluster);
+    match tokio::time::timeout(COUNTING, asking).await {
+        Ok(Ok(locked)) => locked,
+        Ok(Err(error)) => {
+            tracing::warn!(%cluster, %error, "what is still locked could not be seen");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 /// What the retention would expire, the oldest first.
 pub(super) fn by_retention(known: &Known) -> Vec<PurgeTarget> {
-    choose(&known.all, &[], &known.by_retention).expire
+    choose(&known.all, &[], &known.by_retention, known.as_of).expire
 }
 
 struct Choice {
@@ -138,7 +154,12 @@ struct Choice {
 }
 
 /// What goes, by name or by retention, the oldest first; and what was named and cannot.
-fn choose(all: &[BackupSummary], named: &[BackupName], by_retention: &[Expiry]) -> Choice {
+fn choose(
+    all: &[BackupSummary],
+    named: &[BackupName],
+    by_retention: &[Expiry],
+    now: DateTime<Utc>,
+) -> Choice {
     let mut refused = Vec::new();
     for name in named {
         let reason = match all.iter().find(|backup| backup.name == *name) {
@@ -146,6 +167,7 @@ fn choose(all: &[BackupSummary], named: &[BackupName], by_retention: &[Expiry]) 
             Some(backup) if !backup.holds.is_empty() => format!("held by {}", backup.holds.join(", ")),
             Some(backup) if backup.state == BackupState::Running => "it is running".to_owned(),
             Some(backup) if backup.state == BackupState::Expired => "it has expired already".to_owned(),
+            Some(backup) if is_locked(backup, now) => locked(backup),
             Some(_) => continue,
         };
         refused.push(PurgeRefusal { backup: name.clone(), reason });
@@ -175,11 +197,22 @@ fn choose(all: &[BackupSummary], named: &[BackupName], by_retention: &[Expiry]) 
     Choice { expire, refused }
 }
 
-fn kept(backup: &BackupSummary) -> PurgeKept {
+fn is_locked(backup: &BackupSummary, now: DateTime<Utc>) -> bool {
+    backup.locked_until.is_some_and(|until| until > now)
+}
+
+fn locked(backup: &BackupSummary) -> String {
+    let until = backup.locked_until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true));
+    format!("locked until {}", until.unwrap_or_default())
+}
+
+fn kept(backup: &BackupSummary, now: DateTime<Utc>) -> PurgeKept {
     let reason = if !backup.holds.is_empty() {
         format!("held by {}", backup.holds.join(", "))
     } else if backup.state == BackupState::Running {
         "it is running".to_owned()
+    } else if is_locked(backup, now) {
+        locked(backup)
     } else {
         "kept by the retention, or not asked for".to_owned()
     };
@@ -211,20 +244,23 @@ mod tests {
 
     #[test]
     fn what_is_named_goes_unless_it_is_held_running_gone_or_unknown() {
+        let later = DateTime::UNIX_EPOCH + chrono::TimeDelta::days(1);
         let all = [
             backup("whole", BackupState::Complete, &[]),
             backup("held", BackupState::Complete, &["LIT-7"]),
             backup("running", BackupState::Running, &[]),
             backup("expired", BackupState::Expired, &[]),
             backup("old", BackupState::Covering, &[]),
+            BackupSummary { locked_until: Some(later), ..backup("locked", BackupState::Complete, &[]) },
         ];
-        let named = ["whole", "held", "running", "expired", "none"];
+        let named = ["whole", "held", "running", "expired", "none", "locked"];
         let named: Vec<_> = named.into_iter().map(|name| BackupName::new(name).unwrap()).collect();
         let old = Expiry { backup: BackupName::new("old").unwrap(), reason: "too old".to_owned() };
-        let Choice { expire, refused } = choose(&all, &named, &[old]);
+        let Choice { expire, refused } = choose(&all, &named, &[old], DateTime::UNIX_EPOCH);
         let goes: Vec<_> = expire.iter().map(|t| (t.backup.as_str(), t.reason.as_str())).collect();
         assert_eq!(goes, [("whole", "asked for by name"), ("old", "too old")]);
         let stays: Vec<_> = refused.iter().map(|r| r.backup.as_str()).collect();
-        assert_eq!(stays, ["held", "running", "expired", "none"]);
+        assert_eq!(stays, ["held", "running", "expired", "none", "locked"]);
+        assert_eq!(refused[4].reason, "locked until 1970-01-02T00:00:00Z");
     }
 }

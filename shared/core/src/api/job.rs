@@ -8,7 +8,7 @@ use super::{StageProgress, TaskView, TransitionView};
 use crate::{
     BackupName, ClusterName, JobId, PolicyName, TaskError,
     job::{JobKind, JobSpec, JobState, StageKind},
-    task::{Finding, PlanResult, PreflightResult, SealResult},
+    task::{Finding, PlanResult, PreflightResult, SealResult, StillLocked},
 };
 
 /// `202`: the job exists.
@@ -200,4 +200,7 @@ pub struct PurgeOutcome {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// What of them the store still locks: the first purge after that deletes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<StillLocked>,
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BackupName, ClusterName, backup::BackupState};
+use crate::{BackupName, ClusterName, backup::BackupState, task::StillLocked};
 
 /// A purge, looked at before it is asked for. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct PurgePreview {
     /// Their bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// Of these, what an earlier purge was to delete and the store still locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<StillLocked>,
 }
 
 /// A backup that would expire.

@@ -3,8 +3,8 @@
 //! A backup goes when it is older than `max_age`, or when keep rules are given and none of them
 //! keeps it; but never one of the `min_restorable` newest that can be restored. Only restorable,
 //! untainted backups count for a keep rule, so an incomplete backup never pushes a restorable one
-//! out; it goes itself once every backup the rules keep is newer. What is running, held, dead or
-//! expired already is never chosen.
+//! out; it goes itself once every backup the rules keep is newer. What is running, held, locked,
+//! dead or expired already is never chosen.
 //!
 //! A backup is judged among those that are of as much as it is, or of more ([`Scope::covers`]): a
 //! backup of one table or one data center never pushes out, nor counts for, one of everything; a
@@ -78,7 +78,8 @@ pub fn select_expired(backups: &[BackupFacts], retention: &Retention, now: DateT
     for backup in newest_first.into_iter().rev() {
         let standard = standards.iter().find(|(scope, _)| *scope == &backup.scope);
         let Some((_, Standard { safe, kept, oldest_kept })) = standard else { continue };
-        if backup.held || safe.contains(&backup.name) {
+        let locked = backup.locked_until.is_some_and(|until| until > now);
+        if backup.held || locked || safe.contains(&backup.name) {
             continue;
         }
         let age = now - backup.started_at;
@@ -170,7 +171,7 @@ mod tests {
     const NOW: &str = "2026-11-23T00:00:00Z";
 
     /// `c3` is complete and three days old; `i` incomplete, `r` running, `h` held, `t` tainted,
-    /// `v` covering. `c3/a.t` is of one table, `c3@dc1` of one data center.
+    /// `v` covering, `l` locked for a week from its start. `c3/a.t` is of one table, `c3@dc1` of one data center.
     fn facts(text: &str) -> Vec<BackupFacts> {
         let now: DateTime<Utc> = NOW.parse().unwrap();
         text.split_whitespace()
@@ -198,6 +199,8 @@ mod tests {
                     started_at: now - Duration::days(days.parse().unwrap()),
                     held: kind == "h",
                     tainted: kind == "t",
+                    locked_until: (kind == "l")
+                        .then(|| now + Duration::days(7 - days.parse::<i64>().unwrap())),
                 }
             })
             .collect()
@@ -222,6 +225,8 @@ mod tests {
             ("t1 c2 c3", "keep_last = 1", "c3"),
             ("r1 c2 c3", "keep_last = 1", "c3"),
             ("c1 h2 c3", "keep_last = 1", "c3"),
+            ("c1 l2 c3", "keep_last = 1", "c3"),
+            ("c1 l6 l7 l8", "keep_last = 1", "l8 l7"),
             ("i1 i2", "keep_last = 1", ""),
             ("c1 c10 c40", "max_age = '30d'", "c40"),
             ("c40 c50", "max_age = '30d'", "c50"),

@@ -11,7 +11,7 @@ pub use payload::{
 pub use result::{
     ApplyResult, AuthChanges, CheckResult, DownloadResult, Finding, FindingKind, FoundSealed, MarkResult,
     NodePlan, PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult,
-    SnapshotResult, SweepResult, TaskResult, TruncateResult, UploadResult, ValidateResult,
+    SnapshotResult, StillLocked, SweepResult, TaskResult, TruncateResult, UploadResult, ValidateResult,
 };
 pub use state::{
     IllegalTaskEvent, PURGE_WAITS, RetryRules, Task, TaskEffect, TaskEvent, TaskState, backoff, transition,

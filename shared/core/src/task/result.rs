@@ -125,6 +125,9 @@ pub struct SealResult {
     /// Why it is less than complete, in words; empty when complete.
     #[serde(default)]
     pub remarks: Vec<String>,
+    /// Until when the store keeps all that it names from being deleted; absent where nothing is locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<DateTime<Utc>>,
 }
 
 /// What is wrong with an object or a record of the vault.
@@ -195,6 +198,23 @@ pub struct ReportResult {
     /// The instant that the record names as its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<DateTime<Utc>>,
+    /// Purge: what it would have deleted too and the store still locks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<StillLocked>,
+}
+
+/// Condemned objects that the store still keeps from being deleted: the first purge after their locks takes
+/// them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StillLocked {
+    /// Objects; 0 where only records of expired backups are.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the first of the locks ends.
+    pub from: DateTime<Utc>,
+    /// When the last of them ends.
+    pub until: DateTime<Utc>,
 }
 
 /// One target node's share of a restore.
@@ -367,4 +387,12 @@ pub struct SweepResult {
     pub objects: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Objects that the store still locks: they stay for a later purge.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub locked: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

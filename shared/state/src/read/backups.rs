@@ -57,6 +57,7 @@ struct Raw {
     verified_at: Option<DateTime<Utc>>,
     damaged: i64,
     tainted: bool,
+    locked_until: Option<DateTime<Utc>>,
     tags: Value,
     holds: Vec<String>,
 }
@@ -82,7 +83,7 @@ impl Raw {
             sealed_at: self.sealed_at,
             figures: row.maybe_json("figures", self.figures)?.unwrap_or_default(),
             verified,
-            locked_until: None,
+            locked_until: self.locked_until,
             holds: self.holds,
             tainted: self.tainted,
             tags: row.json("tags", self.tags)?,
@@ -102,7 +103,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Raw,
         r#"select cluster, name, job, policy, state, started_at, sealed_at, figures, verified_level,
-             verified_at, damaged, tainted, tags,
+             verified_at, damaged, tainted, locked_until, tags,
              array(select coalesce(h.name, h.job::text) from holds h
                    where h.cluster = b.cluster and h.backup = b.name and h.released_at is null
                    order by h.created_at, h.id) as "holds!"
@@ -137,7 +138,7 @@ pub async fn detail(
     let raw = sqlx::query_as!(
         Raw,
         r#"select cluster, name, job, policy, state, started_at, sealed_at, figures, verified_level,
-             verified_at, damaged, tainted, tags,
+             verified_at, damaged, tainted, locked_until, tags,
              array(select coalesce(h.name, h.job::text) from holds h
                    where h.cluster = b.cluster and h.backup = b.name and h.released_at is null
                    order by h.created_at, h.id) as "holds!"

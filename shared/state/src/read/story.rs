@@ -188,7 +188,9 @@ fn add(outcome: &mut JobOutcome, result: TaskResult) {
             outcome.findings.extend(check.findings.into_iter().take(room));
         }
         TaskResult::Mark(mark) => {
+            let locked = outcome.purge.take().and_then(|purge| purge.locked);
             outcome.purge = Some(PurgeOutcome {
+                locked,
                 purge: mark.purge,
                 expired: mark.expired,
                 aborted: mark.aborted,
@@ -199,6 +201,9 @@ fn add(outcome: &mut JobOutcome, result: TaskResult) {
         TaskResult::Sweep(sweep) => {
             outcome.objects += sweep.objects;
             outcome.bytes += sweep.bytes;
+        }
+        TaskResult::Report(report) if report.locked.is_some() => {
+            outcome.purge.get_or_insert_with(PurgeOutcome::default).locked = report.locked;
         }
         TaskResult::Snapshot(_)
         | TaskResult::Upload(_)

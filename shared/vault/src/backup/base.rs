@@ -70,6 +70,7 @@ impl Vault {
         let mut base = ReuseBase { avoid: self.bad_keys(cluster).await?, ..ReuseBase::default() };
         for Source { newest, own } in sources(&newest_first, host) {
             base.avoid.extend(newest.sparse_packs.iter().cloned());
+            base.bases.insert(newest.start.backup.clone());
             let (of, index) = (newest.start.backup.clone(), newest.index.clone());
             base.indexes.push(Arc::new(SealIndex::new(self.store().clone(), cluster.clone(), of, index)));
             let Some((seal, node)) = own else { continue };
@@ -77,7 +78,10 @@ impl Vault {
             let fetched =
                 ManifestFile::fetch(self.store(), &node.key, Some(node.blake3), self.scratch()).await;
             match fetched {
-                Ok(manifest) => base.own.push(manifest),
+                Ok(manifest) => {
+                    base.bases.insert(seal.start.backup.clone());
+                    base.own.push(manifest);
+                }
                 Err(ManifestObjectError::Store(error)) if !error.is_damage() => return Err(error.into()),
                 // It is a help only: without it files are known by content.
                 Err(error) => {

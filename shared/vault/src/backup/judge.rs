@@ -237,6 +237,8 @@ mod tests {
             objects_hash: None,
             snapshot_at: DateTime::<Utc>::from_timestamp(1000, 0).unwrap(),
             topology: topology(),
+            bases: std::collections::BTreeSet::new(),
+            locked_for: None,
         }
     }
 

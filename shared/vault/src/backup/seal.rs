@@ -24,7 +24,7 @@ use ringvault_fault::around;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CapturedSchema, IndexRef, Remark, SchemaRef, SealPlace, StartRecord, index_build, judge,
+    CapturedSchema, IndexRef, Remark, SchemaRef, SealLock, SealPlace, StartRecord, index_build, judge,
     read_through::{NamedTables, OwnObjects, ReadThrough, read_through},
     state::SealFile,
 };
@@ -109,6 +109,9 @@ pub struct SealRecord {
     /// seals do not say it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tainted: bool,
+    /// Until when what it names is locked; absent where no locks are asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<SealLock>,
 }
 
 impl SealRecord {
@@ -120,6 +123,7 @@ impl SealRecord {
             sealed_at: self.sealed_at,
             figures: self.figures,
             remarks: self.remarks.iter().map(ToString::to_string).collect(),
+            locked_until: self.lock.as_ref().map(|lock| lock.until),
         }
     }
 
@@ -168,6 +172,8 @@ impl Vault {
         let files = nodes.iter().map(|node| node.figures.files).sum();
         let built =
             index_build::build(self.store(), cluster, backup, &manifests, files, self.scratch()).await?;
+        let reuses = nodes.iter().flat_map(|node| &node.reuses).filter(|reused| *reused != backup);
+        let lock = self.lock_backup(&start, &headers, &manifests, &reuses.cloned().collect()).await?;
         let seal = SealRecord {
             version: FORMAT_VERSION,
             sealed_at: Utc::now(),
@@ -184,6 +190,7 @@ impl Vault {
             sparse_packs: built.sparse_packs,
             dc: task.dc.clone(),
             tainted: task.tainted,
+            lock,
             start,
         };
         let file = SealFile::Seal(Box::new(seal));

@@ -47,6 +47,9 @@ pub struct TombstoneRecord {
     /// releases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub was: Option<Was>,
+    /// Some of its records were still locked: a later purge removes them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub records_left: bool,
 }
 
 /// What is kept of a seal that a tombstone was written over.

@@ -4,16 +4,19 @@
 //! printed, logged and committed.
 
 mod cloud;
+mod lock;
 mod s3;
 
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::crypt::config::{EncryptionConfig, KeySourceError};
 pub use cloud::{Azure, Gcs};
+pub use lock::{LockConfig, LockMode};
 pub use s3::{Role, Sse};
 
 /// When to send and ask for checksums beyond what a request must have.
@@ -78,6 +81,12 @@ pub struct VaultConfig {
     /// bucket's own class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
+    /// That what is brought is locked against deletion, in an S3 bucket with Object Lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockConfig>,
+    /// To read, and never write, the vault as it stood at this instant, in an S3 bucket that keeps versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<DateTime<Utc>>,
     /// A role to take before an S3 store is asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<Role>,
@@ -213,6 +222,8 @@ impl VaultConfig {
             encryption: None,
             sse: None,
             storage_class: None,
+            lock: None,
+            as_of: None,
             role: None,
             gcs: None,
             azure: None,
@@ -230,6 +241,8 @@ impl VaultConfig {
         let of_one = [
             ("sse", "s3", self.sse.is_some()),
             ("storage_class", "s3", self.storage_class.is_some()),
+            ("lock", "s3", self.lock.is_some()),
+            ("as_of", "s3", self.as_of.is_some()),
             ("role", "s3", self.role.is_some()),
             ("gcs", "gs", self.gcs.is_some()),
             ("azure", "az", self.azure.is_some()),
@@ -239,6 +252,9 @@ impl VaultConfig {
         }
         if let Some(class) = &self.storage_class {
             s3::check_class(class)?;
+        }
+        if let Some(lock) = &self.lock {
+            lock.check(self)?;
         }
         if let Some(role) = &self.role {
             role.check()?;
@@ -346,6 +362,16 @@ mod tests {
         for (text, setting) in [
             (r#"{"url":"file:///v","sse":{"kind":"s3"}}"#, "sse"),
             (r#"{"url":"gs://b","storage_class":"NEARLINE"}"#, "storage_class"),
+            (r#"{"url":"file:///v","lock":{"mode":"governance","period":"30d"}}"#, "lock"),
+            (r#"{"url":"gs://b","lock":{"mode":"compliance","period":"30d"}}"#, "lock"),
+            (r#"{"url":"az://b","lock":{"mode":"compliance","period":"30d"}}"#, "lock"),
+            (r#"{"url":"s3://b","lock":{"mode":"compliance","period":"1ms"}}"#, "lock.period"),
+            (r#"{"url":"s3://b","lock":{"mode":"compliance","period":"90y"}}"#, "lock.period"),
+            (
+                r#"{"url":"s3://b","checksums":"when_required","lock":{"mode":"governance","period":"30d"}}"#,
+                "checksums",
+            ),
+            (r#"{"url":"file:///v","as_of":"2026-11-22T00:00:00Z"}"#, "as_of"),
             (r#"{"url":"s3://b","storage_class":"DEEP_ARCHIVE"}"#, "storage_class"),
             (r#"{"url":"s3://b","storage_class":"standard_ia"}"#, "storage_class"),
             (r#"{"url":"s3://b","role":{"arn":"admin"}}"#, "role.arn"),
@@ -371,6 +397,9 @@ mod tests {
         }
         for (text, field) in [
             (r#"{"url":"s3://b","sse":{"kind":"customer"}}"#, "key_file"),
+            (r#"{"url":"s3://b","lock":{"mode":"legal","period":"30d"}}"#, "legal"),
+            (r#"{"url":"s3://b","lock":{"mode":"compliance"}}"#, "period"),
+            (r#"{"url":"s3://b","lock":{"mode":"compliance","period":"30d","days":3}}"#, "days"),
             (r#"{"url":"s3://b","sse":{"kind":"kms","keyid":"x"}}"#, "keyid"),
             (r#"{"url":"s3://b","sse":{"kind":"aes"}}"#, "aes"),
             (r#"{"url":"s3://b","role":{"external_id":"x"}}"#, "arn"),

@@ -18,7 +18,7 @@ use crate::{
     error::{VaultError, VaultResult},
     layout,
     record::{self, FORMAT_VERSION},
-    store::Store,
+    store::{LockState, Store},
 };
 pub use binding::{ClusterRecord, RingIdentity};
 pub use probe::Probe;
@@ -89,6 +89,7 @@ impl Vault {
     pub async fn init(config: &VaultConfig, deployment: &str) -> VaultResult<Self> {
         let keks = unlock::configured(config)?;
         let store = Store::open(config).await?;
+        must_lock(&store, config).await?;
         store.prepare().await?;
         let mut there = VaultRecord::read(&store).await?;
         if there.is_none() {
@@ -128,9 +129,10 @@ impl Vault {
     ///
     /// # Errors
     /// Refuses a configuration that says encryption for a plain vault, and the reverse, and keys that do not open
-    /// it: no vault becomes half encrypted.
+    /// it: no vault becomes half encrypted. Refuses one that asks for locks where the bucket has none.
     pub async fn open(config: &VaultConfig) -> VaultResult<Self> {
         let store = Store::open(config).await?;
+        must_lock(&store, config).await?;
         let record = VaultRecord::read(&store).await?;
         let record = record.ok_or_else(|| not_initialised(config))?;
         let store = unlock::unlock(store, config, &record).await?;
@@ -251,6 +253,15 @@ impl Vault {
         let names = folders.iter().map(|folder| layout::last_segment(folder));
         Ok(names.filter_map(|name| ClusterName::new(name).ok()).collect())
     }
+}
+
+/// Refuses a bucket that does not lock where locks are asked for. Object Lock cannot be taken from a bucket that
+/// has it, so who has opened a vault once need not ask again.
+async fn must_lock(store: &Store, config: &VaultConfig) -> VaultResult<()> {
+    if store.lock().is_some() && store.lock_state().await? == LockState::Off {
+        return Err(VaultError::NoObjectLock { url: config.url.to_string() });
+    }
+    Ok(())
 }
 
 fn not_initialised(config: &VaultConfig) -> VaultError {

@@ -1,5 +1,7 @@
 //! The first and the last line.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use ringvault_core::{BackupName, ClusterName, HostId, JobId, cluster::Token, cluster::Topology};
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,14 @@ pub struct Header {
     pub snapshot_at: DateTime<Utc>,
     /// The ring as this node saw it then.
     pub topology: Topology,
+    /// The sealed backups of which it was offered something to reuse: all that it names and did not bring, one of
+    /// these names. Not there in manifests of older workers.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub bases: BTreeSet<BackupName>,
+    /// Seconds that the lock of each object lasts that it brought, from when it was put; absent where they are not
+    /// locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_for: Option<u64>,
 }
 
 /// Counts over a manifest's entries.

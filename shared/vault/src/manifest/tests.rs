@@ -50,6 +50,8 @@ fn header() -> Header {
             nodes: vec![node],
             keyspaces: BTreeMap::from([("ks".to_owned(), Replication::Local)]),
         },
+        bases: std::collections::BTreeSet::new(),
+        locked_for: None,
     }
 }
 

@@ -59,6 +59,9 @@ impl Vault {
 
     /// The names that can expire, once each: a dead backup goes without. A tombstone is named again,
     /// as the purge that put it may have ended before it had removed the backup's records.
+    ///
+    /// # Errors
+    /// [`VaultError::BackupLocked`] when one of them is: expired it could not be restored, and not be deleted.
     pub(super) async fn to_expire(
         &self,
         cluster: &ClusterName,
@@ -67,6 +70,11 @@ impl Vault {
         let mut expire = BTreeSet::new();
         for name in names {
             match self.backup(cluster, name).await?.place {
+                SealPlace::Sealed(seal) if seal.lock.as_ref().is_some_and(|lock| lock.until > Utc::now()) => {
+                    let until = seal.lock.map(|lock| lock.until).unwrap_or_default();
+                    let (cluster, backup) = (cluster.clone(), name.clone());
+                    return Err(VaultError::BackupLocked { cluster, backup, until });
+                }
                 SealPlace::Empty | SealPlace::Sealed(_) | SealPlace::Tombstone(_) => {
                     expire.insert(name.clone());
                 }

@@ -1,7 +1,11 @@
 //! Steps one to three of a purge, as one task that may be run again at any time.
 
+use chrono::Utc;
 use futures::TryStreamExt;
-use ringvault_core::task::{FoundSealed, MarkResult, MarkTask};
+use ringvault_core::{
+    ClusterName,
+    task::{FoundSealed, MarkResult, MarkTask, StillLocked},
+};
 use ringvault_fault::around;
 
 use super::{
@@ -78,10 +82,21 @@ impl Vault {
             return Ok(false);
         }
         let (backups, _) = self.backups_and_damaged(cluster).await?;
-        let unburied = |backup: &BackupEntry| {
-            backup.expired_by.is_some() && matches!(backup.place, SealPlace::Sealed(_))
+        let locked = self.still_waiting(cluster).await?;
+        let unburied = |backup: &BackupEntry| match &backup.place {
+            SealPlace::Sealed(_) => backup.expired_by.is_some(),
+            SealPlace::Tombstone(stone) => stone.records_left && locked.is_none(),
+            SealPlace::Empty | SealPlace::Aborted(_) => false,
         };
-        Ok(!backups.iter().any(unburied) && self.purge_preview(cluster, &[]).await?.objects == 0)
+        let locked = locked.map_or(0, |locked| locked.objects);
+        Ok(!backups.iter().any(unburied) && self.purge_preview(cluster, &[]).await?.objects <= locked)
+    }
+
+    /// What the last purge had to leave because it was locked, if none of that can be deleted yet.
+    pub async fn still_waiting(&self, cluster: &ClusterName) -> VaultResult<Option<StillLocked>> {
+        let intents = self.read_intents(cluster).await?;
+        let locked = self.last_purge(cluster, &intents).await?.and_then(|purge| purge.locked);
+        Ok(locked.filter(|locked| locked.from > Utc::now()))
     }
 
     /// Writes the list of what goes, unless it is there: what was condemned once may go at any time

@@ -1,6 +1,6 @@
 //! Step four of a purge: deletes exactly what is condemned, in batches.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use ringvault_core::{
     BackupName, ClusterName,
@@ -14,7 +14,7 @@ use crate::{
     error::{VaultError, VaultResult},
     identity::Vault,
     progress::TransferProgress,
-    store::DELETE_BATCH,
+    store::{DELETE_BATCH, DeleteFailure, StoreErrorKind},
 };
 
 impl Vault {
@@ -33,7 +33,7 @@ impl Vault {
         let list = self.condemned_list(cluster, n).await?;
         let may_go = self.may_go(cluster, n).await?;
         let mut mine = Vec::new();
-        let mut result = SweepResult { objects: 0, bytes: 0 };
+        let mut result = SweepResult { objects: 0, bytes: 0, locked: 0 };
         let mut line = 0;
         let shards = u64::from(task.shards.max(1));
         list.read(|object, backup| {
@@ -55,8 +55,13 @@ impl Vault {
                 return Err(VaultError::Cancelled);
             }
             let keys: Vec<String> = batch.iter().map(|(key, _)| key.clone()).collect();
-            self.delete_all(&keys).await?;
-            for (_, size) in batch {
+            let locked: HashSet<String> = self.delete_unlocked(&keys).await?.into_iter().collect();
+            for (key, size) in batch {
+                if locked.contains(key) {
+                    result.locked += 1;
+                    result.objects -= 1;
+                    result.bytes = result.bytes.saturating_sub(*size);
+                }
                 progress.advance(*size);
                 progress.file_done();
             }
@@ -85,10 +90,28 @@ impl Vault {
     /// Deletes keys; any that stays is an error.
     pub(crate) async fn delete_all(&self, keys: &[String]) -> VaultResult<()> {
         let failures = around!("vault.delete").run(self.store().delete_many(keys)).await?;
-        let count = failures.len();
-        match failures.into_iter().next() {
-            None => Ok(()),
-            Some(first) => Err(VaultError::NotDeleted { count, first: first.error }),
+        not_deleted(failures)
+    }
+
+    /// Deletes keys, but those that the store locks: these are returned. Where no locks are asked for, one that is met
+    /// is an error like any other.
+    pub(super) async fn delete_unlocked(&self, keys: &[String]) -> VaultResult<Vec<String>> {
+        if self.store().lock().is_none() {
+            self.delete_all(keys).await?;
+            return Ok(Vec::new());
         }
+        let failures = around!("vault.delete-unlocked").run(self.store().delete_many(keys)).await?;
+        let is_locked = |failure: &DeleteFailure| failure.error.kind == StoreErrorKind::Locked;
+        let (locked, failed) = failures.into_iter().partition::<Vec<_>, _>(is_locked);
+        not_deleted(failed)?;
+        Ok(locked.into_iter().map(|failure| failure.key).collect())
+    }
+}
+
+fn not_deleted(failures: Vec<DeleteFailure>) -> VaultResult<()> {
+    let count = failures.len();
+    match failures.into_iter().next() {
+        None => Ok(()),
+        Some(first) => Err(VaultError::NotDeleted { count, first: first.error }),
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub use error::{StoreError, StoreErrorKind};
 
 use crate::{
-    config::{Place, VaultConfig},
+    config::{LockConfig, Place, VaultConfig},
     crypt::keyring::Keyring,
     error::VaultError,
     layout::check_key,
@@ -87,6 +87,15 @@ pub enum LockState {
         /// What it locks by itself, in words: the mode, and for how long.
         by_default: Option<String>,
     },
+}
+
+/// An object that was made to be read as at an earlier instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// The key.
+    pub key: String,
+    /// Bytes of the version that stood then; `None`: there was none, and there is none to be read now.
+    pub size: Option<u64>,
 }
 
 /// A key that could not be deleted.
@@ -160,6 +169,7 @@ impl Store {
     /// Writes an object, over what was there.
     pub async fn put(&self, key: &str, body: Bytes) -> StoreResult<PutInfo> {
         check(key, "PutObject")?;
+        self.may_write(key, "PutObject")?;
         let body = self.seal(key, body).await?;
         each!(&self.0, Kind, store => Box::pin(store.put(key, body)).await)
     }
@@ -167,6 +177,7 @@ impl Store {
     /// Writes an object where nothing is: of any number of writers exactly one creates it.
     pub async fn put_if_absent(&self, key: &str, body: Bytes) -> StoreResult<PutIfAbsent> {
         check(key, "PutObject")?;
+        self.may_write(key, "PutObject")?;
         let body = self.seal(key, body).await?;
         each!(&self.0, Kind, store => Box::pin(store.put_if_absent(key, body)).await)
     }
@@ -242,6 +253,7 @@ impl Store {
     /// Deletes objects, in batches; a key that is not there counts as deleted. Failures are per key.
     pub async fn delete_many(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
         let mut failures = Vec::new();
+        self.may_write("", "DeleteObjects")?;
         keys.iter().try_for_each(|key| check(key, "DeleteObjects"))?;
         for batch in keys.chunks(DELETE_BATCH) {
             failures.extend(each!(&self.0, Kind, store => Box::pin(store.delete_batch(batch)).await)?);
@@ -269,11 +281,71 @@ impl Store {
         }
     }
 
+    /// The locks that are asked for with what is put here.
+    pub const fn lock(&self) -> Option<&LockConfig> {
+        match &self.0 {
+            Kind::S3(store) => store.lock(),
+            Kind::Cloud(_) | Kind::Folder(_) => None,
+        }
+    }
+
+    /// Until when what is read at `key` is locked; `None`: it is not.
+    pub async fn locked_until(&self, key: &str) -> StoreResult<Option<DateTime<Utc>>> {
+        check(key, "HeadObject")?;
+        match &self.0 {
+            Kind::S3(store) => Box::pin(store.locked_until(key)).await,
+            Kind::Cloud(_) | Kind::Folder(_) => Ok(None),
+        }
+    }
+
+    /// Locks what is read at `key` until `until` at least; a longer lock stays. Only where
+    /// [locks](Self::lock) are asked for.
+    pub async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> StoreResult<()> {
+        check(key, "PutObjectRetention")?;
+        match &self.0 {
+            Kind::S3(store) => Box::pin(store.extend_lock(key, until)).await,
+            Kind::Cloud(_) | Kind::Folder(_) => {
+                let detail = "this store knows no locks";
+                Err(StoreError::new(StoreErrorKind::Unsupported, "PutObjectRetention", key, detail))
+            }
+        }
+    }
+
+    /// Makes what stood in the vault at an instant what is read: what was put over or deleted since is brought
+    /// back from its version, and records of purges that came since are hidden. Nothing is lost by it: all are
+    /// new versions. With `dry_run` it only tells. Objects that came since stay.
+    ///
+    /// # Errors
+    /// `Unsupported` where the store keeps no versions.
+    pub async fn stand_at(&self, at: DateTime<Utc>, dry_run: bool) -> StoreResult<Vec<Recovery>> {
+        match &self.0 {
+            Kind::S3(store) => {
+                if !dry_run {
+                    self.may_write("", "CopyObject")?;
+                }
+                Box::pin(store.stand_at(at, dry_run)).await
+            }
+            Kind::Cloud(_) | Kind::Folder(_) => {
+                let detail = "only of an S3 bucket that keeps versions an earlier state can be had here";
+                Err(StoreError::new(StoreErrorKind::Unsupported, "ListObjectVersions", "", detail))
+            }
+        }
+    }
+
+    /// Refuses to write where the state of an earlier instant is read.
+    fn may_write(&self, key: &str, operation: &'static str) -> StoreResult<()> {
+        let Kind::S3(store) = &self.0 else { return Ok(()) };
+        let Some(at) = store.as_of() else { return Ok(()) };
+        let detail = format!("the vault is read as it stood at {at}: nothing is written");
+        Err(StoreError::new(StoreErrorKind::Invalid, operation, key, detail))
+    }
+
     /// Copies an object within the store, over what was at `to`. Sealed data opens there too; a sealed record
     /// does not.
     pub async fn copy(&self, from: &str, to: &str) -> StoreResult<()> {
         check(from, "CopyObject")?;
         check(to, "CopyObject")?;
+        self.may_write(to, "CopyObject")?;
         each!(&self.0, Kind, store => Box::pin(store.copy(from, to)).await)
     }
 
@@ -282,6 +354,7 @@ impl Store {
     /// the object's [stored size](Self::stored_size)). Nothing is to be seen until it is completed.
     pub async fn begin_multipart(&self, key: &str, part_size: u64, size: u64) -> StoreResult<Multipart> {
         check(key, "CreateMultipartUpload")?;
+        self.may_write(key, "CreateMultipartUpload")?;
         if part_size < MIN_PART {
             let detail = format!("parts of {part_size} bytes are too small, {MIN_PART} is the least");
             return Err(StoreError::new(StoreErrorKind::Invalid, "CreateMultipartUpload", key, detail));

@@ -85,7 +85,7 @@ impl Store {
         };
         let mut head = head;
         let header = head.split_to(head.len().min(Header::LEN));
-        let cipher = keys.open_object(key, &header).await?;
+        let cipher = Arc::new(keys.open_object(key, &header).await?);
         object::open(Opened { key: key.to_owned(), cipher, head, rest }, range)
     }
 }

@@ -108,7 +108,10 @@ struct Engine {
 
 impl Engine {
     fn begin(context: &TransferContext, request: UploadRequest) -> Result<Self, UploadError> {
-        let UploadRequest { header, source, reuse, journal, scratch, config } = request;
+        let UploadRequest { mut header, source, reuse, journal, scratch, config } = request;
+        header.bases.clone_from(&reuse.bases);
+        let lasts = context.store.lock().map(|lock| lock.set_for().num_seconds());
+        header.locked_for = lasts.and_then(|seconds| u64::try_from(seconds).ok());
         let base = BaseCursor::open(&reuse.own, &header)?;
         let writer = ManifestWriter::create(&scratch, header.clone())?;
         let brought = Brought::new(layout::data_folder(&header.cluster, &header.backup));

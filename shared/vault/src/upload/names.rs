@@ -83,6 +83,8 @@ mod tests {
             objects_hash: None,
             snapshot_at: chrono::DateTime::UNIX_EPOCH,
             topology: Topology::default(),
+            bases: std::collections::BTreeSet::new(),
+            locked_for: None,
         }
     }
 

@@ -6,9 +6,14 @@
 //! same when content changes because SSTable files are never written in place, or by the hash of what
 //! was just read.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
+use ringvault_core::BackupName;
 
 use crate::{
     VaultResult,
@@ -41,6 +46,8 @@ pub struct ReuseBase {
     pub indexes: Vec<Arc<dyn ContentIndex>>,
     /// Keys that are not reused: marked as damaged, or packs that are mostly dead.
     pub avoid: HashSet<String>,
+    /// The backups that these are of.
+    pub bases: BTreeSet<BackupName>,
 }
 
 impl fmt::Debug for ReuseBase {

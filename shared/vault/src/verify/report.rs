@@ -97,7 +97,13 @@ impl Vault {
             findings,
         };
         around!("vault.verify-report").run(record::overwrite(self.store(), &key, &report)).await?;
-        Ok(ReportResult { key, objects: task.objects, bytes: task.bytes, at: Some(report.finished_at) })
+        Ok(ReportResult {
+            key,
+            objects: task.objects,
+            bytes: task.bytes,
+            at: Some(report.finished_at),
+            locked: None,
+        })
     }
 
     /// The reports of every verify of a backup, each with its own failure.

@@ -284,6 +284,8 @@ impl Lab {
             objects_hash: None,
             snapshot_at: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
             topology: Topology::default(),
+            bases: std::collections::BTreeSet::new(),
+            locked_for: None,
         }
     }
 

@@ -85,6 +85,10 @@ pub struct World {
     pub selection: Selection,
     /// The schema that nodes capture.
     pub schema: Vec<u8>,
+    /// When the first backup begins, by its record.
+    pub epoch: DateTime<Utc>,
+    /// How long after the one before each other does.
+    pub step: TimeDelta,
     begun: HashMap<BackupName, DateTime<Utc>>,
 }
 
@@ -127,7 +131,18 @@ impl World {
             })
             .collect();
         let (selection, schema) = (Selection::default(), schema_of(&["t"]));
-        Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, begun: HashMap::new() }
+        let (epoch, step) = (DateTime::from_timestamp(1_700_000_000, 0).unwrap(), TimeDelta::minutes(1));
+        Self {
+            vault,
+            cluster: lab.cluster.clone(),
+            lab,
+            nodes,
+            selection,
+            schema,
+            epoch,
+            step,
+            begun: HashMap::new(),
+        }
     }
 
     /// A vault that is there, without nodes.
@@ -135,8 +150,9 @@ impl World {
         let lab = Lab::new(vault.store().clone(), local);
         let vault = vault.with_scratch(lab.local.path());
         let (selection, schema) = (Selection::default(), schema_of(&["t"]));
+        let (epoch, step) = (DateTime::from_timestamp(1_700_000_000, 0).unwrap(), TimeDelta::minutes(1));
         let (nodes, begun) = (Vec::new(), HashMap::new());
-        Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, begun }
+        Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, epoch, step, begun }
     }
 
     pub fn topology(&self) -> Topology {
@@ -168,8 +184,8 @@ impl World {
 
     /// Step one of a backup.
     pub async fn begin_as(&mut self, backup: &str, mode: BackupMode) -> VaultResult<()> {
-        let count = i64::try_from(self.begun.len()).unwrap();
-        let at = DateTime::from_timestamp(1_700_000_000, 0).unwrap() + TimeDelta::minutes(count);
+        let count = i32::try_from(self.begun.len()).unwrap();
+        let at = self.epoch + self.step * count;
         self.begun.entry(name(backup)).or_insert(at);
         self.vault.begin_backup(&self.start(backup, mode)).await
     }

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 
 use super::Probe;
-use crate::store::{LockState, MIN_PART, PutIfAbsent, Store, StoreError, StoreErrorKind, StoreResult};
+use crate::{
+    config::LockConfig,
+    store::{LockState, MIN_PART, PutIfAbsent, Store, StoreError, StoreErrorKind, StoreResult},
+};
 
 /// Writers at the same time.
 const WRITERS: usize = 8;
@@ -102,10 +105,13 @@ fn told_clock(skew: Option<TimeDelta>) -> Probe {
 /// Whether the bucket keeps what is written over or deleted, and whether it locks what is written.
 pub(super) async fn keeping(store: &Store, version: Option<&str>) -> Vec<Probe> {
     let versioned = version.is_some_and(|id| id != "null");
-    vec![told_versions(versioned), told_lock(store.lock_state().await)]
+    vec![told_versions(versioned, store.lock().is_some()), told_lock(store.lock_state().await, store.lock())]
 }
 
-fn told_versions(versioned: bool) -> Probe {
+fn told_versions(versioned: bool, by_version: bool) -> Probe {
+    if versioned && by_version {
+        return Probe::seen("versions", "the bucket keeps versions, and a purge deletes each of them");
+    }
     if !versioned {
         return Probe::seen("versions", "what is deleted is gone: the bucket keeps no versions");
     }
@@ -115,20 +121,41 @@ fn told_versions(versioned: bool) -> Probe {
     )
 }
 
-fn told_lock(state: StoreResult<LockState>) -> Probe {
+fn told_lock(state: StoreResult<LockState>, asked: Option<&LockConfig>) -> Probe {
+    match (state, asked) {
+        (Ok(LockState::Off), Some(_)) => {
+            let detail = "the settings ask for locks ([vault.lock]), and the bucket has no Object Lock";
+            Probe::new("lock", Ok(Err(detail.to_owned())))
+                .meaning("nothing can be written: make a bucket with Object Lock, or take [vault.lock] out")
+        }
+        (Ok(LockState::On { by_default }), Some(lock)) => {
+            let default = by_default.map(|rule| format!("; of what else is written, by default {rule}"));
+            let (mode, period) = (lock.mode.as_str(), humantime::format_duration(lock.period));
+            let default = default.unwrap_or_default();
+            let detail = format!("a backup is locked ({mode}) for {period} from its start{default}");
+            Probe::seen("lock", &detail)
+        }
+        (Err(error), Some(_)) => Probe::new("lock", Err(error)),
+        (state, None) => told_unasked(state),
+    }
+}
+
+fn told_unasked(state: StoreResult<LockState>) -> Probe {
     match state {
         Ok(LockState::Off) => {
             Probe::seen("lock", "the bucket locks nothing: who may delete can delete a backup")
         }
         Ok(LockState::On { by_default: None }) => {
             Probe::seen("lock", "Object Lock is enabled, without a default: nothing is locked by itself")
-                .meaning("backups are not locked: this version of Ringvault asks for no lock of its own")
+                .meaning(
+                    "backups are not locked: say so in [vault.lock], and for how long, if they are to be",
+                )
         }
         Ok(LockState::On { by_default: Some(rule) }) => {
             let detail = format!("Object Lock is enabled: everything written is locked, {rule}");
             Probe::seen("lock", &detail).meaning(
-                "let no policy expire backups before that; a lock ends by the time of writing, also of objects \
-                 that later backups reuse, and then protects those no longer",
+                "let no policy expire backups before that, and use [vault.lock] instead: this lock ends by the time \
+                 of writing, also of objects that later backups reuse, and then protects those no longer",
             )
         }
         Err(error) => {
@@ -140,7 +167,10 @@ fn told_lock(state: StoreResult<LockState>) -> Probe {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::LockMode;
 
     #[test]
     fn a_clock_that_is_far_off_comes_with_what_to_do() {
@@ -152,11 +182,18 @@ mod tests {
 
     #[test]
     fn what_the_bucket_keeps_is_told_with_what_it_means() {
-        assert!(told_versions(false).means.is_none());
-        assert!(told_versions(true).means.unwrap().contains("lifecycle rule"));
+        assert!(told_versions(false, false).means.is_none());
+        assert!(told_versions(true, false).means.unwrap().contains("lifecycle rule"));
         let rule = Some("COMPLIANCE for 30 days".to_owned());
-        let locked = told_lock(Ok(LockState::On { by_default: rule }));
+        let by_rule = || Ok(LockState::On { by_default: rule.clone() });
+        let locked = told_lock(by_rule(), None);
         assert!(locked.detail.contains("COMPLIANCE for 30 days") && locked.means.is_some());
-        assert!(told_lock(Ok(LockState::Off)).means.is_none());
+        assert!(told_lock(Ok(LockState::Off), None).means.is_none());
+        let asked =
+            LockConfig { mode: LockMode::Compliance, period: Duration::from_secs(86_400), ahead: None };
+        assert!(told_versions(true, true).means.is_none());
+        assert!(!told_lock(Ok(LockState::Off), Some(&asked)).ok, "it is asked for and there is none");
+        let ours = told_lock(by_rule(), Some(&asked));
+        assert!(ours.ok && ours.detail.contains("(compliance) for 1day"), "{ours:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{S3Store, failure, sse};
+use super::{S3Store, failure, lock, sse};
 use crate::store::{MAX_PARTS, StoreResult};
 
 /// Largest object copied by one request, in bytes. S3 allows 5 GiB; less keeps the answer within
@@ -13,17 +13,29 @@ const COPY_PART: u64 = 512 << 20;
 
 impl S3Store {
     pub(crate) async fn copy(&self, from: &str, to: &str) -> StoreResult<()> {
-        self.copy_limited(from, to, COPY_AT_ONCE, COPY_PART).await
+        let size = self.head(from).await?.size;
+        self.copy_version(from, None, to, size).await
     }
 
-    async fn copy_limited(&self, from: &str, to: &str, at_once: u64, part: u64) -> StoreResult<()> {
-        let size = self.head(from).await?.size;
-        let source = format!("{}/{}", self.bucket, escape(&self.full(from)));
-        if size > at_once {
-            return self.copy_in_parts(&source, to, size, part).await;
+    /// Copies an object of `size` bytes, in this version of it or the newest.
+    pub(super) async fn copy_version(
+        &self,
+        from: &str,
+        version: Option<&str>,
+        to: &str,
+        size: u64,
+    ) -> StoreResult<()> {
+        let mut source = format!("{}/{}", self.bucket, escape(&self.full(from)));
+        if let Some(id) = version {
+            // Writing to a String cannot fail.
+            let _ = write!(source, "?versionId={}", escape(id));
+        }
+        if size > COPY_AT_ONCE {
+            return self.copy_in_parts(&source, to, size, COPY_PART).await;
         }
         let request = self.client.copy_object().bucket(&*self.bucket).key(self.full(to)).copy_source(source);
         let request = sse::with_source_key!(sse::encrypted!(request, self.sse), self.sse);
+        let request = lock::locked!(request, self, to);
         let sent = request.set_storage_class(self.class_of(to)).send().await;
         let done = sent.map_err(|e| failure::classify("CopyObject", from, &e))?;
         let said = sse::said!(done);

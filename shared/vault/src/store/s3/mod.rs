@@ -12,6 +12,7 @@ mod multipart;
 mod read;
 mod role;
 mod sse;
+mod versions;
 
 use std::sync::Arc;
 
@@ -21,10 +22,12 @@ use aws_sdk_s3::{
     types::{Delete, ObjectIdentifier, StorageClass},
 };
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::TryStreamExt as _;
 
 use super::{DeleteFailure, ObjectInfo, PutIfAbsent, PutInfo, StoreError, StoreErrorKind, StoreResult};
 use crate::{
-    config::{Checksums, VaultConfig},
+    config::{Checksums, LockConfig, VaultConfig},
     error::VaultError,
     layout,
 };
@@ -44,6 +47,10 @@ pub(super) struct S3Store {
     sse: Arc<sse::Sse>,
     /// Of the objects with data.
     class: Option<StorageClass>,
+    /// What is asked for with what a restore needs. With it, deleting is deleting every version.
+    lock: Option<LockConfig>,
+    /// The instant whose state is read.
+    as_of: Option<DateTime<Utc>>,
 }
 
 impl S3Store {
@@ -60,6 +67,8 @@ impl S3Store {
             checksums: config.checksums,
             sse,
             class: config.storage_class.as_deref().map(StorageClass::from),
+            lock: config.lock.clone(),
+            as_of: config.as_of,
         })
     }
 
@@ -74,7 +83,7 @@ impl S3Store {
 
     fn put_request(&self, key: &str, body: Bytes) -> PutObjectFluentBuilder {
         let request = self.client.put_object().bucket(&*self.bucket).key(self.full(key));
-        let request = sse::encrypted!(request, self.sse);
+        let request = lock::locked!(sse::encrypted!(request, self.sse), self, key);
         request.set_storage_class(self.class_of(key)).body(body.into())
     }
 
@@ -138,7 +147,22 @@ impl S3Store {
         tracing::warn!(key, error = %failure, "an object lies in the clear, and could not be deleted again");
     }
 
+    pub(super) const fn lock(&self) -> Option<&LockConfig> {
+        self.lock.as_ref()
+    }
+
+    pub(super) const fn as_of(&self) -> Option<DateTime<Utc>> {
+        self.as_of
+    }
+
     pub(super) async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
+        if let Some(at) = self.as_of {
+            let mut found = self.list_at(key, at);
+            let found = found.try_next().await?.filter(|object| object.key == key);
+            return found.ok_or_else(|| {
+                StoreError::new(StoreErrorKind::NotFound, "HeadObject", key, format!("not there at {at}"))
+            });
+        }
         let request = self.client.head_object().bucket(&*self.bucket).key(self.full(key));
         let request = sse::with_key!(request, self.sse);
         let found = request.send().await.map_err(|e| failure::classify("HeadObject", key, &e))?;
@@ -154,6 +178,9 @@ impl S3Store {
     }
 
     pub(super) async fn delete_batch(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
+        if self.lock.is_some() {
+            return self.delete_versions(keys).await;
+        }
         let operation = "DeleteObjects";
         let made_wrong = |e: aws_sdk_s3::error::BuildError| {
             StoreError::new(StoreErrorKind::Other, operation, "", e.to_string())

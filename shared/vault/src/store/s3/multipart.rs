@@ -11,7 +11,7 @@ use std::{
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
-use super::{S3Store, failure, sse};
+use super::{S3Store, failure, lock, sse};
 use crate::{
     config::Checksums,
     store::{ObjectInfo, PutInfo, StoreError, StoreErrorKind, StoreResult},
@@ -47,7 +47,8 @@ impl S3Store {
     async fn begin_with(&self, key: &str, checksum: Option<ChecksumAlgorithm>) -> StoreResult<S3Multipart> {
         let operation = "CreateMultipartUpload";
         let request = self.client.create_multipart_upload().bucket(&*self.bucket).key(self.full(key));
-        let request = sse::encrypted!(request, self.sse).set_storage_class(self.class_of(key));
+        let request = lock::locked!(sse::encrypted!(request, self.sse), self, key);
+        let request = request.set_storage_class(self.class_of(key));
         let sent = request.set_checksum_algorithm(checksum).send().await;
         let begun = sent.map_err(|e| failure::classify(operation, key, &e))?;
         // MinIO says nothing of it here, whatever it does: then the whole object is asked in the end.

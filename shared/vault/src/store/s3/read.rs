@@ -23,6 +23,8 @@ pub(super) fn time(time: &SdkTime) -> Option<DateTime<Utc>> {
 struct Body {
     store: S3Store,
     key: String,
+    /// The version that is read, if it is not the newest.
+    version: Option<String>,
     /// The next byte.
     at: u64,
     /// The byte after the last one wanted.
@@ -36,21 +38,31 @@ impl S3Store {
     pub(crate) async fn get_stream(&self, key: &str, range: Option<Range<u64>>) -> StoreResult<ByteStream> {
         let at = range.as_ref().map_or(0, |r| r.start);
         let end = range.map(|r| r.end);
-        let (stream, etag, length) = self.begin_get(key, at, end, None).await?;
+        let version = match self.as_of {
+            Some(instant) => Some(self.version_at(key, instant).await?.ok_or_else(|| {
+                let detail = format!("not there at {instant}");
+                StoreError::new(StoreErrorKind::NotFound, "GetObject", key, detail)
+            })?),
+            None => None,
+        };
+        let version = version.map(|version| version.id);
+        let (stream, etag, length) = self.begin_get((key, version.as_deref()), at, end, None).await?;
         // Where the body ends is known from its begin, so that a break behind its last byte is none.
         let end = length.map(|length| at + length).or(end);
-        let body = Body { store: self.clone(), key: key.to_owned(), at, end, etag, stream, broken: 0 };
+        let body =
+            Body { store: self.clone(), key: key.to_owned(), version, at, end, etag, stream, broken: 0 };
         Ok(futures::stream::try_unfold(body, Body::step).boxed())
     }
 
     async fn begin_get(
         &self,
-        key: &str,
+        (key, version): (&str, Option<&str>),
         at: u64,
         end: Option<u64>,
         same: Option<&str>,
     ) -> StoreResult<(SdkBody, Option<String>, Option<u64>)> {
         let request = self.client.get_object().bucket(&*self.bucket).key(self.full(key));
+        let request = request.set_version_id(version.map(str::to_owned));
         let request = sse::with_key!(request, self.sse).set_if_match(same.map(str::to_owned));
         let mut range = None;
         if at > 0 || end.is_some() {
@@ -69,6 +81,9 @@ impl S3Store {
     }
 
     pub(crate) fn list(&self, folder: &str) -> ObjectStream {
+        if let Some(at) = self.as_of {
+            return self.list_at(folder, at);
+        }
         let pages = self
             .client
             .list_objects_v2()
@@ -106,6 +121,9 @@ impl S3Store {
     }
 
     pub(crate) async fn list_folders(&self, folder: &str) -> StoreResult<Vec<String>> {
+        if self.as_of.is_some() {
+            return self.folders_ever(folder).await;
+        }
         let mut pages = self
             .client
             .list_objects_v2()
@@ -161,7 +179,8 @@ impl Body {
         }
         tracing::debug!(key = %self.key, at = self.at, why, "a body broke, taking it up again");
         tokio::time::sleep(std::time::Duration::from_millis(100 << self.broken)).await;
-        let begun = self.store.begin_get(&self.key, self.at, self.end, self.etag.as_deref()).await;
+        let what = (self.key.as_str(), self.version.as_deref());
+        let begun = self.store.begin_get(what, self.at, self.end, self.etag.as_deref()).await;
         match begun {
             Ok((stream, _, _)) => {
                 self.stream = stream;
