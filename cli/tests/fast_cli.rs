@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "vault init",
     "vault takeover",
     "vault check",
+    "vault recover",
     "cluster list",
     "cluster show",
     "cluster topology",

@@ -118,7 +118,7 @@ pub(crate) struct VaultArgs {
     /// File with the key of an encrypted vault, instead of the settings'
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Read it as it stood at this instant (2026-11-25T02:00:00Z), where an S3 bucket keeps versions
+    /// Read it as it stood then, in an S3 bucket that keeps versions
     #[arg(long, value_name = "TIME")]
     as_of: Option<DateTime<Utc>>,
 }

@@ -56,6 +56,7 @@ impl fmt::Debug for ReuseBase {
             .field("own", &self.own.iter().map(ManifestFile::key).collect::<Vec<_>>())
             .field("indexes", &self.indexes.len())
             .field("avoid", &self.avoid.len())
+            .field("bases", &self.bases)
             .finish()
     }
 }

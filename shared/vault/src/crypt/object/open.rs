@@ -150,16 +150,16 @@ impl State {
         }
         if size == 0 && fault.is_none() {
             // Nothing is wanted any more, and nothing may be left.
-            fault = match self.whole {
-                false => return None,
-                true => match self.fill(1).await {
-                    Ok(false) => return None,
-                    Ok(true) => {
-                        let found = stored_size(self.opened.cipher.len());
-                        Some(damaged(&self.opened.key, &SealFault::Long(found)))
-                    }
-                    Err(error) => Some(error),
-                },
+            if !self.whole {
+                return None;
+            }
+            fault = match self.fill(1).await {
+                Ok(false) => return None,
+                Ok(true) => {
+                    let found = stored_size(self.opened.cipher.len());
+                    Some(damaged(&self.opened.key, &SealFault::Long(found)))
+                }
+                Err(error) => Some(error),
             };
         }
         let sealed = self.opened.head.split_to(size);
