@@ -19,7 +19,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Cell, Table, human},
+    output::{Cell, Facts, Table, human},
 };
 
 /// Faults listed; the rest is counted.
@@ -208,27 +208,27 @@ async fn verify(context: &Context, args: &VerifyArgs) -> Outcome<Exit> {
 }
 
 fn text(verdict: &Verdict) -> String {
-    let mut text = match (verdict.first, verdict.last) {
-        (Some(first), Some(last)) => {
-            format!("Entries  {} ({first} to {last})\n", verdict.entries)
-        }
-        _ => "Entries  none\n".to_owned(),
-    };
-    text += &match verdict.anchors {
-        Some(anchors) => format!("Vault    was told of {anchors} of them\n"),
-        None => "Vault    not asked\n".to_owned(),
-    };
+    let mut facts = Facts::default();
+    facts.add(
+        "Entries",
+        match (verdict.first, verdict.last) {
+            (Some(first), Some(last)) => format!("{} ({first} to {last})", verdict.entries),
+            _ => "none".to_owned(),
+        },
+    );
+    facts.add(
+        "Vault",
+        verdict
+            .anchors
+            .map_or_else(|| "not asked".to_owned(), |anchors| format!("was told of {anchors} of them")),
+    );
     if verdict.problems.is_empty() {
-        text += "Found    nothing wrong\n";
+        facts.add("Found", "nothing wrong");
     }
-    for problem in verdict.problems.iter().take(LISTED) {
-        text += &format!("PROBLEM  {problem}\n");
-    }
+    facts.each("PROBLEM", verdict.problems.iter().take(LISTED));
     let more = verdict.problems.len().saturating_sub(LISTED);
-    if more > 0 {
-        text += &format!("PROBLEM  and {more} more\n");
-    }
-    text
+    facts.each("PROBLEM", (more > 0).then(|| format!("and {more} more")));
+    facts.render()
 }
 
 async fn read_server(client: &Client, examiner: &mut Examiner) -> Outcome<()> {

@@ -21,7 +21,10 @@ use std::{
 use chrono::Utc;
 use ringvault_core::{
     HostId, TaskError,
-    job::VerifyLevel::{Digest, Presence},
+    job::{
+        BackupMode,
+        VerifyLevel::{Digest, Presence},
+    },
     task::NodeManifestRef,
 };
 use ringvault_vault::{
@@ -93,13 +96,14 @@ impl SnapshotSource for Folder {
 
 async fn back_up(world: &World, state: &Path) {
     let (backup, cluster) = (name(&given("BACKUP")), world.cluster.clone());
-    let start = StartRecord { started_at: Utc::now(), ..world.start(backup.as_str(), Default::default()) };
+    let start = StartRecord { started_at: Utc::now(), ..world.start(backup.as_str(), BackupMode::default()) };
     world.vault.begin_backup(&start).await.unwrap();
     let source = Folder::read(Path::new(&given("DATA")));
     let tables: Vec<String> = source
         .0
         .iter()
-        .filter_map(|item| matches!(item, SourceItem::Table(_)).then(|| item.table().table.clone()))
+        .filter(|item| matches!(item, SourceItem::Table(_)))
+        .map(|item| item.table().table.clone())
         .collect();
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     let text = String::from_utf8(schema_of(&tables)).unwrap().replace("\"ks\"", "\"bench\"");

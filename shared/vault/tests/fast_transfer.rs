@@ -120,7 +120,7 @@ async fn keys_to_avoid_are_brought_again() {
         .unwrap();
     let index = Arc::new(TestIndex::of(&manifest));
     let avoid = HashSet::from([large.place.key.clone()]);
-    let reuse = ReuseBase { own: vec![manifest], indexes: vec![index], avoid };
+    let reuse = ReuseBase { own: vec![manifest], indexes: vec![index], avoid, bases: [].into() };
     let (second, _, snapshot) = lab.upload(&mut node, "b2", reuse).await;
     let second = second.unwrap();
     assert_eq!((second.bytes_new, second.objects_new), (12 << 20, 1));

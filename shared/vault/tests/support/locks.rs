@@ -77,13 +77,13 @@ impl Rig {
         VaultConfig { url, lock, deployment: Some("tests".to_owned()), ..self.config.clone() }
     }
 
-    fn full(&self, settings: &VaultConfig, key: &str) -> String {
+    fn full(settings: &VaultConfig, key: &str) -> String {
         format!("{}/{key}", settings.url.path().trim_matches('/'))
     }
 
     /// Ids of every version and marker of a key, the newest first.
     async fn versions(&self, settings: &VaultConfig, key: &str) -> Vec<String> {
-        let key = self.full(settings, key);
+        let key = Self::full(settings, key);
         let found =
             self.client.list_object_versions().bucket(&self.bucket).prefix(&key).send().await.unwrap();
         let versions = found.versions().iter().filter_map(|v| v.version_id().map(str::to_owned));
@@ -94,7 +94,7 @@ impl Rig {
 
     /// Tries to delete the very version, as a thief with every right but that to bypass would.
     async fn steal(&self, settings: &VaultConfig, key: &str, version: &str) -> Option<u16> {
-        let request = self.client.delete_object().bucket(&self.bucket).key(self.full(settings, key));
+        let request = self.client.delete_object().bucket(&self.bucket).key(Self::full(settings, key));
         let sent = request.version_id(version).send().await;
         sent.err().map(|error| error.raw_response().unwrap().status().as_u16())
     }
