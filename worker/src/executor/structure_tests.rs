@@ -142,6 +142,8 @@ impl Ground {
                 nodes: vec![Node { host_id, address, dc, rack, tokens }],
                 keyspaces: [("ks".to_owned(), Replication::Simple { factor: 1 })].into(),
             },
+            bases: std::collections::BTreeSet::new(),
+            locked_for: None,
         };
         let expected = (0..TABLES.len()).map(|n| ("ks".into(), table_name(TABLES[n]), table_id(n)));
         let source = NodeSnapshot {
