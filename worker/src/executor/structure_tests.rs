@@ -136,8 +136,6 @@ impl Ground {
             schema_hash,
             objects_hash: None,
             snapshot_at: chrono::Utc::now(),
-            bases: [].into(),
-            locked_for: None,
             topology: Topology {
                 nodes: vec![Node { host_id, address, dc, rack, tokens }],
                 keyspaces: [("ks".to_owned(), Replication::Simple { factor: 1 })].into(),
