@@ -3,8 +3,16 @@
 //! deletions and indexes are tried, and Cassandra's own extended verify and a compaction look at the
 //! files.
 
-use anyhow::{Context as _, Result};
-use ringvault_tests::{Lab, cql::Cql, fault::Mend, lab::T1, ringvault::fresh, round_trip::RoundTrip};
+use anyhow::{Context as _, Result, ensure};
+use ringvault_tests::{
+    Lab,
+    cql::Cql,
+    fault::Mend,
+    faults::{Points, Supervisor},
+    lab::T1,
+    ringvault::fresh,
+    round_trip::RoundTrip,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ring_of_another_size_gets_every_cell_in_slices() -> Result<()> {
@@ -20,9 +28,17 @@ async fn a_ring_of_another_size_gets_every_cell_in_slices() -> Result<()> {
     trip.close().await
 }
 
+/// A worker dies when a slice is whole and has no name yet, another fails when it has one.
 #[tokio::test(flavor = "multi_thread")]
-async fn fewer_replicas_on_the_same_ring_are_sliced() -> Result<()> {
-    let trip = RoundTrip::begin(&Lab::from_env(), T1).await?;
+async fn fewer_replicas_on_the_same_ring_are_sliced_whoever_dies() -> Result<()> {
+    let lab = Lab::from_env();
+    let trip = RoundTrip::begin(&lab, T1).await?;
+    let (points, supervisor) = (Points::of(&lab)?, Supervisor::over(&lab));
+    points.arm("slice.rename.before", "crash")?;
+    points.arm("slice.rename.after", "error")?;
     trip.drop_and_slice().await?;
+    let hit = points.hit()?;
+    ensure!(hit.len() == 2 && supervisor.restarts() == 1, "{hit:?}, {} restarts", supervisor.restarts());
+    points.disarm()?;
     trip.close().await
 }

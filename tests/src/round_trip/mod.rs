@@ -4,6 +4,8 @@
 mod load;
 mod schema;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use ringvault_core::{
     api::BackupDetail,
@@ -15,8 +17,12 @@ use crate::{
     cql::Cql,
     invariants::{self, Moment},
     ringvault::{exit, fresh},
+    wait::until,
 };
 pub use schema::{CAMEL, KEYSPACE};
+
+/// How long a view of one replica may take to follow its base.
+const VIEW_PATIENCE: Duration = Duration::from_mins(2);
 
 /// Both keyspaces with their content, and a backup of them.
 #[derive(Debug)]
@@ -109,7 +115,13 @@ impl RoundTrip {
         let restored = job.outcome.restored.context("a restore has an outcome")?;
         ensure!(restored.problems.is_empty(), "{:?}", restored.problems);
         ensure!(restored.sstables > 0 && restored.rows_read > 0, "{restored:?}");
-        self.has_every_cell(cql).await
+        // The one replica of a view's row may be on another node than its base, and Cassandra waits for
+        // no write from one to the other.
+        let all = async || Ok(self.has_every_cell(cql).await.ok());
+        match until("every cell, of the view too", VIEW_PATIENCE, all).await {
+            Ok(()) => Ok(()),
+            Err(_) => self.has_every_cell(cql).await,
+        }
     }
 
     /// Drops both keyspaces and restores them with fewer replicas, in slices.

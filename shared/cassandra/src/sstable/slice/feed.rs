@@ -44,7 +44,7 @@ pub(super) fn requests<R: Read + Seek>(
                 request.chunks.end = request.chunks.end.max(last + 1);
                 request.place.end = request.place.end.max(place.end);
             }
-            _ => requests.push(Request { chunks: first..last + 1, place }),
+            _ => requests.push(Request { chunks: Range { start: first, end: last + 1 }, place }),
         }
     }
     Ok(requests)
@@ -165,7 +165,9 @@ pub(super) fn key_at<R: Read + Seek>(
     // Chunk by chunk, as nearly every key lies in the first.
     let numbers = chunks.number(reach.start)..=chunks.number(reach.end.saturating_sub(1));
     let requests = numbers
-        .map(|number| Ok(Request { chunks: number..number + 1, place: chunks.place(number)? }))
+        .map(|number| {
+            Ok(Request { chunks: Range { start: number, end: number + 1 }, place: chunks.place(number)? })
+        })
         .collect::<Result<Vec<_>>>()?;
     Feed::new(data, requests).key(position, chunks)
 }

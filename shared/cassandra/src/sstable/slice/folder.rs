@@ -124,8 +124,8 @@ pub fn slice_folder(
             Component::Digest,
             Component::Toc,
         ];
-        let toc: String = toc.iter().map(|component| format!("{component}\n")).collect();
-        whole(Component::Toc, toc.as_bytes())?;
+        let lines = toc.each_ref().map(Component::as_str);
+        whole(Component::Toc, (lines.join("\n") + "\n").as_bytes())?;
     }
     Ok(SlicedFolder { descriptor: new, sliced, files })
 }

@@ -18,7 +18,7 @@
 //! `SSTable`: a few chunks, a run for each wanted token range, some pages of each index.
 //!
 //! Layouts: those of the readers beside this; `SizedInts`, `TrieNode`, `PartitionIndex` of 5.0 for
-//! the trie (see [`walk`]).
+//! the trie (see `walk/trie.rs`).
 
 mod chunks;
 mod codec;

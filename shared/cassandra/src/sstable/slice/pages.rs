@@ -39,7 +39,7 @@ impl<R: Read + Seek> Pages<R> {
         }
         while !buffer.is_empty() {
             let page = self.page(at / PAGE as u64)?;
-            let offset = (at % PAGE as u64) as usize;
+            let offset = usize::try_from(at % PAGE as u64).unwrap_or_default();
             let part = page.get(offset..).unwrap_or_default();
             let taken = part.len().min(buffer.len());
             if taken == 0 {
@@ -64,7 +64,8 @@ impl<R: Read + Seek> Pages<R> {
     }
 
     fn page(&mut self, number: u64) -> Result<&[u8]> {
-        let slot = &mut self.kept[(number % KEPT as u64) as usize];
+        let place = usize::try_from(number % KEPT as u64).unwrap_or_default();
+        let slot = &mut self.kept[place];
         if slot.as_ref().is_none_or(|(kept, _)| *kept != number) {
             *slot = None;
             let begin = number * PAGE as u64;

@@ -50,9 +50,10 @@ fn cut(made: &Made, data: &Asked, wanted: &TokenSet) -> Result<(Sliced, Files)> 
             None => PartitionIndex::Big(file(&made.index)),
             Some(rows) => PartitionIndex::Bti { partitions: file(&made.index), rows: file(rows) },
         },
-        chunks: match made.is_compressed {
-            true => ChunkIndex::CompressionInfo(file(&made.chunks)),
-            false => ChunkIndex::Crc(file(&made.chunks)),
+        chunks: if made.is_compressed {
+            ChunkIndex::CompressionInfo(file(&made.chunks))
+        } else {
+            ChunkIndex::Crc(file(&made.chunks))
         },
         data,
         data_size: data.data.len() as u64,
@@ -135,7 +136,7 @@ fn must_be_cut(made: &Made, wanted: &TokenSet) -> std::result::Result<(), TestCa
         let promoted: Vec<u64> =
             IndexReader::new(files.index.get_ref().as_slice()).map(|e| e.unwrap().promoted).collect();
         let was: Vec<u64> = IndexReader::new(made.index.as_slice())
-            .map(|entry| entry.unwrap())
+            .map(std::result::Result::unwrap)
             .filter(|entry| wanted.contains(murmur3_token(&entry.key)))
             .map(|entry| entry.promoted)
             .collect();

@@ -83,7 +83,7 @@ impl Made {
                 let mut bytes = u16::try_from(key.len()).unwrap().to_be_bytes().to_vec();
                 bytes.extend_from_slice(&key);
                 // Some that compress and some that do not.
-                let noise = random.next() % 3 == 0;
+                let noise = random.next().is_multiple_of(3);
                 let body =
                     (0..length).map(|n| if noise { random.next() } else { u8::try_from(n % 7).unwrap() });
                 bytes.extend(body.collect::<Vec<_>>());
@@ -246,7 +246,7 @@ fn node(file: &mut Vec<u8>, leaves: &[Leaf], depth: usize, random: &mut Bytes) -
     }
     let (kind, width) = kinds[usize::from(random.next()) % kinds.len()];
     let byte = children[0].0;
-    let low = |number: u64, bits: u64| (number & ((1 << bits) - 1)) as u8;
+    let low = |number: u64, bits: u64| (number & ((1 << bits) - 1)).to_be_bytes()[7];
     match kind {
         1 => file.extend([0x10 | low(furthest, 4), byte]),
         2 => file.extend([0x20, byte, low(furthest, 8)]),
@@ -294,7 +294,7 @@ mod rand_like {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
             self.0 ^= self.0 << 17;
-            (self.0 >> 32) as u8
+            self.0.to_be_bytes()[3]
         }
     }
 }
