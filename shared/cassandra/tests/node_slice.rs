@@ -47,7 +47,9 @@ async fn rows(session: &CqlSession, table: &TableName) -> Vec<Row> {
     let answer = answer.into_rows_result().unwrap();
     let mut rows: Vec<Row> = answer.rows::<Row>().unwrap().map(Result::unwrap).collect();
     // What is left of a time to live passes by.
-    rows.iter_mut().for_each(|row| row.4 = row.4.map(|_| 1));
+    for row in &mut rows {
+        row.4 = row.4.map(|_| 1);
+    }
     rows.sort();
     rows
 }

@@ -57,14 +57,15 @@ fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64) {
     for _ in 0..SSTABLES {
         let (a, b) = (tokens.next(), tokens.next());
         // Almost all of the ring.
-        let span = Some((a.min(b).min(Token(i64::MIN / 16 * 15)), a.max(b).max(Token(i64::MAX / 16 * 15))));
+        let first = a.min(b).min(Token(i64::MIN / 16 * 15));
+        let last = a.max(b).max(Token(i64::MAX / 16 * 15));
+        let span = Some((first, last));
         let facts = SstableFacts { source: HostId(Uuid::nil()), keyspace: "k", span };
         for node in &target.nodes {
             let share = Share::new(&Method::Slice, &owners, node.host_id);
             if share.wants(&facts) {
                 whole += sizes.data + sizes.index + sizes.rest;
                 slices += share.slice_bytes(&facts, sizes);
-                let (first, last) = span.unwrap();
                 runs += owners.of("k", node.host_id).unwrap().part_of(first, last).1;
                 takers += 1;
             }
