@@ -1,4 +1,4 @@
-//! The audit log: what was done is written with it ([`record`]); the leader puts entries into the
+//! The audit log: what was done is written with it (`record`); the leader puts entries into the
 //! chain and tells the vault where it ends.
 
 use std::time::Duration;
