@@ -53,7 +53,12 @@ async fn a_keyspace_and_a_table_come_beside_the_live_ones() -> Result<()> {
     let run = [&["restore", "run", "--wait"][..], &from, &["--rename", &rename]].concat();
     let refused = rv.run(&run).await?;
     ensure!(refused.code != exit::OK, "{}", refused.stdout);
-    ensure!(refused.stderr.contains(&format!("{BESIDE}.kv is not empty")), "{}", refused.stderr);
+    ensure!(refused.stderr.contains(&format!("{BESIDE}.altered, ")), "{}", refused.stderr);
+    ensure!(
+        refused.stderr.contains("are not empty: add --truncate or choose --rename"),
+        "{}",
+        refused.stderr
+    );
     cql.run(&format!("DELETE FROM {BESIDE}.kv WHERE id = 7")).await?;
     let truncate = ["--rename", rename.as_str(), "--truncate", "--confirm", T1];
     rv.restore(trip.name(), T1, &truncate).await?;

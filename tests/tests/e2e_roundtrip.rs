@@ -111,7 +111,7 @@ async fn refused_while_there_are_rows(trip: &RoundTrip) -> Result<()> {
     let rv = &trip.rv;
     let what = ["--from", trip.name(), "--to", T1, "--keyspace", KEYSPACE];
     let plan = rv.run(&[&["restore", "plan"], what.as_slice()].concat()).await?.expect(exit::REFUSED)?;
-    plan.says(&["BLOCKER", "kv is not empty", "--truncate"])?;
+    plan.says(&["BLOCKER", "are not empty", "--truncate", "--rename"])?;
     let run = [&["restore", "run"], what.as_slice()].concat();
     let job = rv.job(exit::REFUSED, &run).await?;
     ensure!(job.summary.state == JobState::Failed, "{:?}", job.summary);

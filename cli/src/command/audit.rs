@@ -93,7 +93,7 @@ async fn list(context: &Context, args: ListArgs) -> Outcome<Exit> {
             entry.seq.to_string().into(),
         ]);
     }
-    context.out.list(&page, &table, "nothing was done yet")?;
+    context.out.list(&page, &table, "there is no such entry")?;
     Ok(Exit::Ok)
 }
 

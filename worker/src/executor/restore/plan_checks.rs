@@ -319,6 +319,7 @@ impl Executor {
             return Ok(());
         }
         let cql = self.node.cql().await?;
+        let mut full = Vec::new();
         for table in tables {
             // Roles are always there; they are put in place row by row.
             let is_there = existing.find(ObjectKind::Table, &table.keyspace, &table.table).is_some();
@@ -327,16 +328,24 @@ impl Executor {
             }
             match cql.is_empty(table, Consistency::All).await {
                 Ok(true) => {}
-                Ok(false) => findings.blocker(format!("{table} is not empty: add --truncate")),
+                Ok(false) => full.push(table),
                 Err(error) if spec.plan_only => {
                     findings.blocker(format!("{table} could not be read at every replica: {}", error.kind));
-                    return Ok(());
+                    break;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        if !full.is_empty() {
+            findings.blocker(not_empty(&full));
+        }
         Ok(())
     }
+}
+
+fn not_empty(tables: &[&TableName]) -> String {
+    let are = if tables.len() == 1 { "is" } else { "are" };
+    format!("{} {are} not empty: add --truncate or choose --rename", named(tables))
 }
 
 #[cfg(test)]
@@ -363,6 +372,17 @@ mod tests {
         assert!(lacking("thin")[0].contains("lacks token ranges"));
         let absent = lacking("west");
         assert!(absent.len() == 1 && absent[0].contains("does not hold keyspace west"), "{absent:?}");
+    }
+
+    #[test]
+    fn many_full_tables_are_one_line() {
+        let tables: Vec<TableName> = (0..7).map(|n| TableName::new("k", format!("t{n}"))).collect();
+        let some: Vec<&TableName> = tables.iter().collect();
+        assert_eq!(not_empty(&some[..1]), "k.t0 is not empty: add --truncate or choose --rename");
+        assert_eq!(
+            not_empty(&some),
+            "k.t0, k.t1, k.t2, k.t3, k.t4 and 2 more tables are not empty: add --truncate or choose --rename"
+        );
     }
 
     #[test]
