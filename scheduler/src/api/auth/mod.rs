@@ -48,9 +48,14 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Who, in logs and in "requested by".
+    /// Who, in logs.
     pub(super) fn name(&self) -> &str {
         &self.token.name
+    }
+
+    /// Who, where others than tokens may stand too: "requested by", holds, the audit log.
+    pub(super) fn actor(&self) -> String {
+        format!("token {}", self.name())
     }
 
     /// Refuses a caller whose role is below `role`.

@@ -55,7 +55,7 @@ async fn rebuild(
     let done = catalog::rebuild(&api.ctx, &ask).await?;
     if !ask.dry_run && !done.changes.is_empty() {
         let (cluster, changes) = (&ask.cluster, done.changes.len());
-        let (by, target) = (format!("token {}", caller.name()), format!("cluster {cluster}"));
+        let (by, target) = (caller.actor(), format!("cluster {cluster}"));
         let details = json!({ "changes": changes });
         let mut conn = api.conn().await?;
         audit::record(&mut conn, &by, "catalog.rebuild", Some(cluster), &target, &details).await?;

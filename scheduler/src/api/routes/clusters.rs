@@ -183,7 +183,7 @@ async fn rebind(
         // The vault first: with the id free there alone, the old ring is still the only one heard here.
         api.ctx.vault.unbind_cluster(&cluster).await.map_err(|error| vault_error(&error))?;
         registry::unbind(&mut tx, &cluster).await?;
-        let (by, details) = (format!("token {}", caller.name()), json!({ "was": was }));
+        let (by, details) = (caller.actor(), json!({ "was": was }));
         let target = format!("cluster {cluster}");
         audit::record(&mut tx, &by, "cluster.rebind", Some(&cluster), &target, &details).await?;
         ringvault_state::commit(tx, around!("cluster.rebind")).await?;
@@ -227,7 +227,7 @@ async fn forget(
         }
     };
     if !query.dry_run {
-        let (by, target) = (format!("token {}", caller.name()), format!("node {host}"));
+        let (by, target) = (caller.actor(), format!("node {host}"));
         let details = json!({ "already": already });
         audit::record(&mut tx, &by, "node.forget", Some(&cluster), &target, &details).await?;
         ringvault_state::commit(tx, around!("node.forget")).await?;

@@ -98,7 +98,7 @@ async fn set(
         }
         Some(_) => {}
     }
-    let by = format!("token {}", caller.name());
+    let by = caller.actor();
     let new = repository::add_by_name(&mut tx, (cluster, backup), name, Some(reason), &by).await?;
     let found = by_name(&mut tx, cluster, backup, name).await?;
     if new {
@@ -145,7 +145,7 @@ async fn release(
     backups::lock(&mut tx, cluster, backup).await?;
     let held = holds::of_backup(&mut tx, cluster, backup).await?;
     let held = held.into_iter().find(|held| held.name == *name && held.kind == HoldKind::Legal);
-    let by = format!("token {}", caller.name());
+    let by = caller.actor();
     let gone = repository::release_by_name(&mut tx, (cluster, backup), name, (&by, reason)).await?;
     let (Some(held), true) = (held, gone) else {
         let detail = format!("backup {backup} of {cluster} is not held as {name}");

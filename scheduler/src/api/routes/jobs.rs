@@ -137,7 +137,7 @@ fn submission(
         spec,
         source: format!("api/{}", caller.name()),
         idempotency_key,
-        requested_by: format!("token {}", caller.name()),
+        requested_by: caller.actor(),
         max_attempts: None,
     })
 }
@@ -302,7 +302,7 @@ async fn order(
 ) -> ApiResult<Json<Document<JobSummary>>> {
     // The connection goes back to the pool before `control` takes one of its own.
     let job = prefix::resolve(&mut *api.conn().await?, &text).await?;
-    let actor = format!("token {}", caller.name());
+    let actor = caller.actor();
     if query.dry_run {
         dry_control(&api.ctx, job, action, &actor).await?;
     } else {

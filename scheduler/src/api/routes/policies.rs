@@ -142,7 +142,7 @@ async fn apply(
     for name in &diff.removed {
         repository::delete(&mut tx, name).await?;
     }
-    let by = format!("token {}", caller.name());
+    let by = caller.actor();
     let changed = diff.added.iter().chain(diff.changed.iter().map(|change| &change.policy));
     for name in changed {
         let (target, details) = (format!("policy {name}"), json!({ "policy": file.policy.get(name) }));
@@ -196,7 +196,7 @@ async fn delete(
     if !repository::delete(&mut tx, &name).await? {
         return Err(unknown(&name));
     }
-    let (by, cluster) = (format!("token {}", caller.name()), Some(&standing.policy.cluster));
+    let (by, cluster) = (caller.actor(), Some(&standing.policy.cluster));
     audit::record(&mut tx, &by, "policy.delete", cluster, &format!("policy {name}"), &json!({})).await?;
     ringvault_state::commit(tx, around!("policy.delete")).await?;
     tracing::info!(by = caller.name(), policy = %name, "policy deleted");
@@ -231,7 +231,7 @@ async fn set_paused(
         return Err(unknown(&name));
     }
     let action = if paused { "policy.pause" } else { "policy.resume" };
-    let (by, cluster) = (format!("token {}", caller.name()), Some(&standing.policy.cluster));
+    let (by, cluster) = (caller.actor(), Some(&standing.policy.cluster));
     audit::record(&mut tx, &by, action, cluster, &format!("policy {name}"), &json!({})).await?;
     ringvault_state::commit(tx, around!("policy.pause")).await?;
     tracing::info!(by = caller.name(), policy = %name, paused, "policy paused or resumed");

@@ -86,7 +86,7 @@ async fn create(
     }
     let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
     let hash = secret.hash();
-    let by = format!("token {}", caller.name());
+    let by = caller.actor();
     let made = repository::insert(&mut tx, &name, role, hash.as_bytes(), &by, expires_at).await?;
     let token = made.ok_or_else(|| {
         let detail = format!("a token named {name} is in use");
@@ -114,7 +114,7 @@ async fn revoke(
         let detail = format!("there is no token {token} in use");
         ApiError::not_found("RV-TOKEN-UNKNOWN", detail).next("ringvault token list")
     })?;
-    let (by, target) = (format!("token {}", caller.name()), format!("token {}", revoked.name));
+    let (by, target) = (caller.actor(), format!("token {}", revoked.name));
     let details = json!({ "id": revoked.id, "role": revoked.role });
     audit::record(&mut tx, &by, "token.revoke", None, &target, &details).await?;
     ringvault_state::commit(tx, around!("token.revoke")).await?;
