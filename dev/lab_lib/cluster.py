@@ -170,6 +170,6 @@ def wipe_node(state: State, cluster: dict[str, Any], node: dict[str, Any]) -> No
     worker staged for a restore as well)."""
     stop(state, cluster, [node["index"]], kill=True)
     base = node_conf.folder(cluster["name"], node["index"])
-    for name in [*node["data_dirs"], "commitlog", "hints", "saved_caches", "cdc_raw", "ringvault-stage"]:
+    for name in [*node["data_dirs"], "commitlog", "hints", "saved_caches", "cdc_raw", "ringvault-stage", "ringvault-old"]:
         shutil.rmtree(base / name, ignore_errors=True)
     say(f"node {node['index']} of '{cluster['name']}' has no data any more")

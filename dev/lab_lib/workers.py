@@ -14,6 +14,22 @@ def _folder(cluster: dict[str, Any], node: dict[str, Any]) -> Path:
     return node_conf.folder(cluster["name"], node["index"]) / "worker"
 
 
+def _offline(cluster: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
+    """How the worker stops and starts its node: by this lab, which is told where it is by the environment."""
+    base = node_conf.folder(cluster["name"], node["index"])
+    lab = ["env", f"RINGVAULT_LAB_DIR={paths.LAB}", str(paths.REPOSITORY / "dev" / "lab")]
+    which = [str(node["index"]), "--cluster", cluster["name"]]
+    return {
+        "stop_command": [*lab, "stop-node", *which],
+        "start_command": [*lab, "start-node", *which, "--no-wait"],
+        "commitlog_dir": str(base / "commitlog"),
+        "saved_caches_dir": str(base / "saved_caches"),
+        "hints_dir": str(base / "hints"),
+        "log_file": str(base / "system.log"),
+        "command_timeout_seconds": 180,
+    }
+
+
 def _write(state: State, cluster: dict[str, Any], node: dict[str, Any]) -> Path:
     folder = _folder(cluster, node)
     conf = node_conf.folder(cluster["name"], node["index"]) / "conf"
@@ -23,6 +39,7 @@ def _write(state: State, cluster: dict[str, Any], node: dict[str, Any]) -> Path:
         "jolokia_url": node_process.jolokia_url(node),
         "nodetool": [str(conf / "nodetool")],
         "data_dirs": node["data_dirs"],
+        "offline": _offline(cluster, node),
     }
     if cluster["auth"]:
         own.update(username="cassandra", password_file=str(credentials.keep("cassandra-password", "cassandra")))

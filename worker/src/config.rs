@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ringvault_cassandra::control::ControlTimeouts;
-use ringvault_core::{ClusterName, text, toml_text::from_toml};
+use ringvault_core::{ClusterName, HostId, text, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_vault::{VaultConfig, upload::UploadConfig};
 use serde::Deserialize;
@@ -74,6 +74,11 @@ pub struct CassandraConfig {
     /// Data directories, if the control interface cannot tell them: nodetool cannot.
     #[serde(default)]
     pub data_dirs: Vec<PathBuf>,
+    /// The node that this machine is to become by an offline restore, where its Cassandra was never started. Once
+    /// that node runs here it says so itself, and this may go.
+    pub stands_for: Option<HostId>,
+    /// How Cassandra is stopped and started, for offline restores; without it there are none.
+    pub offline: Option<OfflineConfig>,
     /// How long the node may take to answer a question, in seconds.
     #[serde(default = "question_timeout_seconds")]
     pub question_timeout_seconds: u64,
@@ -81,6 +86,39 @@ pub struct CassandraConfig {
     /// SSTable through before it takes it, so a large one takes its time.
     #[serde(default = "work_timeout_seconds")]
     pub work_timeout_seconds: u64,
+}
+
+/// What an offline restore needs to know of the node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfflineConfig {
+    /// Stops Cassandra: a program with its arguments. It ends once Cassandra's process has ended, with 0
+    /// also where Cassandra did not run.
+    pub stop_command: Vec<String>,
+    /// Starts Cassandra: a program with its arguments. It ends with 0, and changes nothing, where Cassandra runs.
+    pub start_command: Vec<String>,
+    /// Cassandra's `commitlog_directory`: its content belongs to the data, and is taken away with it.
+    pub commitlog_dir: PathBuf,
+    /// Cassandra's `saved_caches_directory`: likewise.
+    pub saved_caches_dir: PathBuf,
+    /// Cassandra's `hints_directory`: taken away where all of the ring goes back in time.
+    pub hints_dir: PathBuf,
+    /// Cassandra's log, whose end is told when it does not come up.
+    pub log_file: Option<PathBuf>,
+    /// How long each of the commands may take, in seconds.
+    #[serde(default = "command_timeout_seconds")]
+    pub command_timeout_seconds: u64,
+    /// How long Cassandra may take to come up with what was restored, in seconds; then its old data is put back.
+    #[serde(default = "up_timeout_seconds")]
+    pub up_timeout_seconds: u64,
+}
+
+const fn command_timeout_seconds() -> u64 {
+    300
+}
+
+const fn up_timeout_seconds() -> u64 {
+    900
 }
 
 fn question_timeout_seconds() -> u64 {
@@ -190,6 +228,22 @@ impl WorkerConfig {
                 "cassandra.question_timeout_seconds and cassandra.work_timeout_seconds must be positive",
             ),
             (
+                node.stands_for.is_none() || (node.offline.is_some() && !node.data_dirs.is_empty()),
+                "cassandra.stands_for needs cassandra.data_dirs and [cassandra.offline]",
+            ),
+            (
+                node.offline.as_ref().is_none_or(|offline| {
+                    !offline.stop_command.is_empty() && !offline.start_command.is_empty()
+                }),
+                "cassandra.offline.stop_command and start_command name a program",
+            ),
+            (
+                node.offline.as_ref().is_none_or(|offline| {
+                    offline.command_timeout_seconds > 0 && offline.up_timeout_seconds > 0
+                }),
+                "cassandra.offline.command_timeout_seconds and up_timeout_seconds must be positive",
+            ),
+            (
                 node.username.is_some() == node.password_file.is_some(),
                 "cassandra.username and cassandra.password_file go together",
             ),
@@ -235,6 +289,22 @@ jolokia_url = "http://127.0.0.1:8778/jolokia/"
     }
 
     #[test]
+    fn a_machine_that_is_to_become_a_node_knows_how_to_start_it() {
+        let offline = "\n[cassandra.offline]\nstop_command = [\"stop\"]\nstart_command = [\"start\"]\n\
+             commitlog_dir = \"/c\"\nsaved_caches_dir = \"/s\"\nhints_dir = \"/h\"\n";
+        let stands_for = GOOD.replace(
+            "cql =",
+            "data_dirs = [\"/d\"]\nstands_for = \"00000000-0000-0000-0000-000000000001\"\ncql =",
+        );
+        let config = read(&format!("{stands_for}{offline}")).unwrap().cassandra.offline.unwrap();
+        assert_eq!((config.command_timeout_seconds, config.up_timeout_seconds), (300, 900));
+        for (from, to) in [("[\"stop\"]", "[]"), ("hints_dir", "up_timeout_seconds = 0\nhints_dir")] {
+            let text = format!("{stands_for}{}", offline.replace(from, to));
+            assert!(matches!(read(&text), Err(ConfigProblem::Meaning { .. })), "{text}");
+        }
+    }
+
+    #[test]
     fn what_does_not_go_together_is_refused() {
         for (from, to) in [
             ("control = \"jolokia\"", "control = \"nodetool\"\ndata_dirs = [\"/data\"]"),
@@ -242,6 +312,7 @@ jolokia_url = "http://127.0.0.1:8778/jolokia/"
             ("cql =", "jolokia_username = \"u\"\ncql ="),
             ("cql =", "work_timeout_seconds = 0\ncql ="),
             ("cql =", "username = \"u\"\ncql ="),
+            ("cql =", "stands_for = \"00000000-0000-0000-0000-000000000001\"\ncql ="),
             ("[cassandra]", "[worker]\nslots = 1\nshort_slots = 1\n[cassandra]"),
         ] {
             assert!(matches!(read(&GOOD.replace(from, to)), Err(ConfigProblem::Meaning { .. })));

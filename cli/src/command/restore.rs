@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
-    BackupName, ClusterName,
+    BackupName, ClusterName, HostId,
     job::{JobSpec, RestoreMethod, RestoreSpec},
     restore::{InvalidRename, Renames},
     selection::Selection,
@@ -59,6 +59,19 @@ pub(crate) struct WhatArgs {
     /// Also bring back roles and permissions, last
     #[arg(long)]
     with_auth: bool,
+    /// With Cassandra stopped: each node becomes again what it was when it was backed up, with its tokens and its
+    /// host id. Of the backup's own cluster, and whole
+    #[arg(long, conflicts_with_all = ["online", "truncate", "skip_schema", "with_auth", "rename"])]
+    offline: bool,
+    /// While Cassandra runs (the default)
+    #[arg(long)]
+    online: bool,
+    /// Offline: only this node of the backup. May be given several times
+    #[arg(long, value_name = "HOST_ID", requires = "offline")]
+    node: Vec<HostId>,
+    /// Offline: what the nodes held before stays on their disks, beside their data directories
+    #[arg(long, requires = "offline")]
+    keep_old: bool,
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
@@ -79,7 +92,7 @@ pub(crate) struct PlanArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     what: WhatArgs,
-    /// The target cluster's name again: what --truncate wants before it empties anything
+    /// The target cluster's name again: what --truncate and --offline want before they take anything away
     #[arg(long, value_name = "CLUSTER")]
     confirm: Option<ClusterName>,
     #[command(flatten)]
@@ -112,6 +125,19 @@ pub(crate) async fn run(context: &Context, command: RestoreCommand) -> Outcome<E
         }
         RestoreCommand::Run(args) => {
             let mut spec = spec(&client, &args.what, false).await?;
+            if spec.offline {
+                let nodes = match spec.nodes.len() {
+                    0 => "every node".to_owned(),
+                    1 => format!("node {}", spec.nodes[0]),
+                    count => format!("{count} nodes"),
+                };
+                let (target, backup) = (&spec.target, &spec.backup);
+                let what = format!(
+                    "stops {nodes} of {target} and puts what {backup} holds in place of all that is there"
+                );
+                ask::confirm(&what, target.as_str(), args.confirm.as_ref().map(ClusterName::as_str))?;
+                spec.confirm = Some(spec.target.clone());
+            }
             if args.what.truncate {
                 let (tables, target, backup) = (tables(&spec), &spec.target, &spec.backup);
                 let what = format!("empties {tables} in {target}, then brings back what {backup} holds");
@@ -190,7 +216,9 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         plan_only,
         rate_limit: args.rate_limit,
         rename,
-        nodes: Vec::new(),
+        nodes: args.node.clone(),
+        offline: args.offline,
+        keep_old: args.keep_old,
     })
 }
 

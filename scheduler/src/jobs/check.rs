@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
     backup::{BackupState, Scope},
-    job::{BackupSpec, JobSpec, RestoreSpec},
+    job::{BackupSpec, JobSpec, RestoreMethod, RestoreSpec},
     restore::InvalidRename,
-    selection::is_system_keyspace,
+    selection::{Selection, is_system_keyspace},
 };
 use ringvault_state::{
     PgConnection,
@@ -33,14 +33,47 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
 fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
     let invalid = |why: InvalidRename| SubmitError::Invalid { field: "rename", why: why.to_string() };
     spec.rename.check(&spec.selection).map_err(invalid)?;
-    if !spec.nodes.is_empty() {
+    if spec.offline {
+        offline_meaning(spec)?;
+    } else if !spec.nodes.is_empty() {
         return Err(SubmitError::Unsupported { field: "nodes" });
+    } else if spec.keep_old {
+        let why = "is for offline restores: online nothing old is taken away".to_owned();
+        return Err(SubmitError::Invalid { field: "keep_old", why });
     }
     // A plan changes nothing, so it need not be confirmed.
-    if spec.truncate && !spec.plan_only && spec.confirm.as_ref() != Some(&spec.target) {
+    if (spec.truncate || spec.offline) && !spec.plan_only && spec.confirm.as_ref() != Some(&spec.target) {
         return Err(SubmitError::NotConfirmed { target: spec.target.clone() });
     }
     Ok(())
+}
+
+/// An offline restore makes whole nodes what they were, in the cluster that they are of.
+fn offline_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
+    let whole = "nodes come back whole, with all their tables, schema and roles";
+    let rules = [
+        (
+            spec.source == spec.target,
+            "target",
+            "must be the backup's own cluster: its nodes come back with their host ids",
+        ),
+        (spec.selection == Selection::default(), "selection", whole),
+        (spec.rename.is_empty(), "rename", whole),
+        (!spec.with_auth, "with_auth", whole),
+        (!spec.skip_schema, "skip_schema", whole),
+        (!spec.truncate, "truncate", whole),
+        (
+            matches!(spec.method, RestoreMethod::Auto | RestoreMethod::Copy),
+            "method",
+            "must be copy: nodes take their own files back",
+        ),
+    ];
+    match rules.into_iter().find(|(kept, _, _)| !kept) {
+        None => Ok(()),
+        Some((_, field, why)) => {
+            Err(SubmitError::Invalid { field, why: format!("does not go with an offline restore: {why}") })
+        }
+    }
 }
 
 /// The source of what policies fire. Sources of callers have another form: `api/…`, `amqp/…`.
@@ -211,6 +244,33 @@ mod tests {
         assert_eq!(restore(r#","rename":{"a.b":"a.c"}"#), Ok(()));
         assert_eq!(restore(r#","rename":{"a.b":"a.b"}"#), Err("RV-INVALID"));
         assert_eq!(restore(r#","rename":{"a.b":"a.c"},"selection":{"keyspaces":["z"]}"#), Err("RV-INVALID"));
+    }
+
+    #[test]
+    fn an_offline_restore_is_of_whole_nodes_of_the_same_cluster() {
+        let offline = |extra: &str| {
+            let text = format!(
+                r#"{{"kind":"restore","source":"a","backup":"b","target":"a","confirm":"a","offline":true{extra}}}"#
+            );
+            meaning(&serde_json::from_str(&text).unwrap()).map_err(|error| error.code())
+        };
+        assert_eq!(offline(""), Ok(()));
+        assert_eq!(offline(r#","method":"copy","keep_old":true"#), Ok(()));
+        assert_eq!(offline(r#","nodes":["00000000-0000-0000-0000-000000000001"]"#), Ok(()));
+        for bad in [
+            r#","truncate":true"#,
+            r#","selection":{"keyspaces":["k"]}"#,
+            r#","rename":{"a.b":"a.c"}"#,
+            r#","method":"import""#,
+            r#","with_auth":true"#,
+        ] {
+            assert_eq!(offline(bad), Err("RV-INVALID"), "{bad}");
+        }
+        assert_eq!(restore(r#","offline":true,"confirm":"t""#), Err("RV-INVALID"), "another cluster");
+        assert_eq!(restore(r#","keep_old":true"#), Err("RV-INVALID"));
+        let unconfirmed = r#"{"kind":"restore","source":"a","backup":"b","target":"a","offline":true}"#;
+        let unconfirmed = meaning(&serde_json::from_str(unconfirmed).unwrap());
+        assert_eq!(unconfirmed.map_err(|error| error.code()), Err("RV-NOT-CONFIRMED"));
     }
 
     #[test]

@@ -56,8 +56,8 @@ pub enum SubmitError {
         /// Names of holds, ids of jobs.
         by: Vec<String>,
     },
-    /// A truncate without the target's name.
-    #[error("the restore truncates tables of {target}, and is not confirmed: `confirm` must be {target}")]
+    /// A truncate, or an offline restore, without the target's name.
+    #[error("the restore takes away what {target} holds, and is not confirmed: `confirm` must be {target}")]
     NotConfirmed {
         /// The target.
         target: ClusterName,

@@ -20,13 +20,16 @@ pub(super) fn bond_of(bound_to: &[HostId], hello: &NodeHello) -> Bond {
         .topology
         .iter()
         .flat_map(|topology| topology.nodes.iter().map(|node| node.host_id))
-        .chain(hello.host_id)
+        .chain(hello.host_id.or(hello.stands_for))
         .collect();
     if bound_to.is_empty() || seen.is_empty() || seen.iter().any(|host| bound_to.contains(host)) {
         return Bond::Member;
     }
     let cluster = &hello.cluster;
     Bond::Stranger(match &hello.topology {
+        None if hello.stands_for.is_some() => {
+            format!("it stands for a node that is not known as a member of {cluster}")
+        }
         None => format!(
             "its node is not known as a member of {cluster}, and could not be asked which ring it is in"
         ),
@@ -75,6 +78,9 @@ mod tests {
         assert!(member(None, None), "no node yet");
         assert!(!member(Some(7), Some(&[7, 8])), "another ring");
         assert!(!member(Some(7), None));
+        let stands_for = |n| NodeHello { stands_for: Some(host(n)), ..hello(None, None) };
+        assert_eq!(bond_of(&bound, &stands_for(1)), Bond::Member);
+        assert!(matches!(bond_of(&bound, &stands_for(7)), Bond::Stranger(_)));
         assert_eq!(bond_of(&[], &hello(Some(7), Some(&[7, 8]))), Bond::Member);
     }
 }

@@ -7,7 +7,7 @@
 mod bond;
 
 use ringvault_core::{
-    ClusterName, WorkerId,
+    ClusterName, HostId, WorkerId,
     cluster::Topology,
     task::{TaskEvent, TaskState},
 };
@@ -38,7 +38,7 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
     let bound_to = clusters::lock(&mut tx, &hello.cluster).await?.unwrap_or_default();
     let refused = match bond_of(&bound_to, hello) {
         Bond::Stranger(why) => Some(why),
-        Bond::Member => None,
+        Bond::Member => another_has_the_place(ctx, &mut tx, hello).await?,
     };
     if let Some(reason) = &refused {
         let (worker, cluster) = (hello.worker, &hello.cluster);
@@ -60,12 +60,37 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
     Ok(welcome)
 }
 
+/// The node whose tasks the worker gets: its own, or the one that its empty machine is to become.
+fn place(hello: &NodeHello) -> Option<HostId> {
+    hello.host_id.or(hello.stands_for)
+}
+
+/// Why a worker that stands for a node is refused: another one is there that is beside that node, or stands
+/// for it too. Announcements of a cluster are taken one at a time, so of two the first one has the place.
+async fn another_has_the_place(
+    ctx: &Context,
+    conn: &mut PgConnection,
+    hello: &NodeHello,
+) -> Result<Option<String>, DriveError> {
+    let Some(host) = hello.stands_for.filter(|_| hello.host_id.is_none()) else { return Ok(None) };
+    let silence = delta(ctx.config.timing.worker_silence);
+    let cluster = std::slice::from_ref(&hello.cluster);
+    let live = workers::live(conn, cluster, silence, ctx.config.retry.max_attempts).await?;
+    let other = live.iter().find(|worker| worker.id != hello.worker && worker.host_id == Some(host));
+    Ok(other.map(|other| {
+        format!(
+            "it stands for node {host}, which worker {} is beside or stands for: stop that one first, and wait until it counts as silent",
+            other.id
+        )
+    }))
+}
+
 fn announcement(hello: &NodeHello, refused: Option<String>) -> Announcement {
     Announcement {
         id: hello.worker,
         incarnation: hello.incarnation,
         cluster: hello.cluster.clone(),
-        host_id: hello.host_id,
+        host_id: place(hello),
         capabilities: hello.capabilities.iter().cloned().collect(),
         slots: hello.slots,
         short_slots: hello.short_slots,
@@ -132,6 +157,11 @@ async fn keep_ring(
             tracing::info!(%cluster, nodes, "the ring or its keyspaces changed");
         }
     }
+    if let Some(host) = place(hello)
+        && forgotten::is_back(conn, cluster, host).await?
+    {
+        tracing::warn!(%cluster, node = %host, "a node that was forgotten is back");
+    }
     if let Some(host) = hello.host_id {
         let versions = (
             hello.cassandra_version.as_deref(),
@@ -139,9 +169,6 @@ async fn keep_ring(
             hello.schema_version.as_deref(),
         );
         workers::describe_node(conn, (cluster, host), versions, &hello.data_dirs).await?;
-        if forgotten::is_back(conn, cluster, host).await? {
-            tracing::warn!(%cluster, node = %host, "a node that was forgotten is back");
-        }
     }
     Ok(())
 }

@@ -56,6 +56,7 @@ impl Worker {
             incarnation: self.incarnation,
             cluster: cluster(),
             host_id: Some(self.host),
+            stands_for: None,
             dc: "dc1".to_owned(),
             rack: "r1".to_owned(),
             tokens: Vec::new(),
@@ -214,6 +215,7 @@ impl Worker {
                 cleaned: 1,
                 views: Vec::new(),
                 auth: None,
+                kept: Vec::new(),
             }),
             TaskPayload::Validate(_) => {
                 TaskResult::Validate(ValidateResult { tables: 1, rows_read: 1, problems: Vec::new() })

@@ -78,6 +78,15 @@ impl TaskHandle {
         Ok(())
     }
 
+    /// The same within something that must be brought to its end, or the node would stand still half way: a
+    /// signal to stop does not count, a lease that is over does.
+    pub fn still_mine(&self) -> Result<(), TaskError> {
+        if self.lease.is_over(Moment::now()) {
+            return self.go_on().and_then(|()| Err(stopped()));
+        }
+        Ok(())
+    }
+
     /// Counters for an upload or a download.
     pub fn transfer(&self) -> &TransferProgress {
         &self.transfer

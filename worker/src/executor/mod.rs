@@ -81,6 +81,21 @@ impl Executor {
             TaskPayload::VerifyReport(task) => {
                 Box::pin(self.verify_report(&task)).await.map(TaskResult::Report)
             }
+            TaskPayload::Plan(task) if task.spec.offline => {
+                Box::pin(self.plan_offline(&task, handle)).await.map(TaskResult::Plan)
+            }
+            TaskPayload::Preflight(task) if task.spec.offline => {
+                Box::pin(self.preflight_offline(&task)).await.map(TaskResult::Preflight)
+            }
+            TaskPayload::Download(task) if task.spec.offline => {
+                Box::pin(self.download_offline(&task, handle)).await.map(TaskResult::Download)
+            }
+            TaskPayload::Apply(task) if task.spec.offline => {
+                Box::pin(self.apply_offline(&task, handle)).await.map(TaskResult::Apply)
+            }
+            TaskPayload::Settle(task) if task.spec.offline => {
+                Box::pin(self.settle_offline(&task, handle)).await.map(TaskResult::Settle)
+            }
             TaskPayload::Plan(task) => Box::pin(self.plan(&task, handle)).await.map(TaskResult::Plan),
             TaskPayload::Preflight(task) => Box::pin(self.preflight(&task)).await.map(TaskResult::Preflight),
             TaskPayload::Download(task) => {

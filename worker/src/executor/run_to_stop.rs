@@ -18,9 +18,13 @@ const SHORT: Duration = Duration::from_secs(15);
 /// For what the node was asked to do.
 const NODE_CALL: Duration = Duration::from_mins(5);
 
+/// For the swap of an offline restore, which is not left half way with the node stopped.
+const SWAP: Duration = Duration::from_hours(2);
+
 /// How long this task may take to end.
 pub(super) fn grace(payload: &TaskPayload, why: StopReason) -> Duration {
     match (payload, why) {
+        (TaskPayload::Apply(task), why) if task.spec.offline && why != StopReason::Gone => SWAP,
         (TaskPayload::Snapshot(_) | TaskPayload::Truncate(_) | TaskPayload::Apply(_), StopReason::Gone)
         | (
             TaskPayload::Upload(_) | TaskPayload::Download(_) | TaskPayload::Check(_) | TaskPayload::Sweep(_),

@@ -70,6 +70,8 @@ impl Executor {
         if let Some((cluster, backup)) = &task.abort {
             self.drop_open_uploads(task.job, cluster, backup).await?;
         }
+        // A node that stands still half way through a swap gets its old data back first.
+        self.end_swap(task.job).await?;
         let tag = snapshot_tag(task.job);
         let mut cleared = 0;
         if self.has_snapshot(&tag).await? {

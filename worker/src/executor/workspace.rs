@@ -43,6 +43,7 @@ impl Executor {
         let mut folders = vec![self.job_path(job)];
         // Without a node there is no data directory, and then nothing was staged beside one.
         folders.extend(self.stage_dir(job).await);
+        folders.extend(self.offline_stages(job).await);
         for folder in folders {
             match around!("workspace.remove").run(tokio::fs::remove_dir_all(&folder)).await {
                 Ok(()) => removed += 1,

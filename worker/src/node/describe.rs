@@ -18,6 +18,7 @@ impl Node {
             incarnation,
             cluster: config.cluster.clone(),
             host_id: None,
+            stands_for: None,
             dc: String::new(),
             rack: String::new(),
             tokens: Vec::new(),
@@ -38,6 +39,12 @@ impl Node {
             self.reconnect().await;
             self.known.recall(&mut hello);
             hello.problem = Some(problem.message);
+            self.stand_in(&mut hello);
+        } else if let Some(problem) = self.another_than_meant(&hello) {
+            // What runs here must not be: its tasks are nobody's.
+            hello.host_id = None;
+            hello.topology = None;
+            hello.problem = Some(problem);
         } else {
             self.known.keep(&hello);
         }
@@ -45,12 +52,32 @@ impl Node {
         if let Some(Err(problem)) = data_dir.map(|dir| self.claim.take(dir)) {
             // The node is the other worker's; this one may still do what concerns the vault alone.
             hello.host_id = None;
+            hello.stands_for = None;
             hello.topology = None;
             hello.problem = Some(problem.message);
         }
         let staged_beside = config.worker.stage_dir.as_deref().or(data_dir);
         hello.disk = disk_space(staged_beside.unwrap_or(&config.state_dir));
         hello
+    }
+
+    /// Says which node this machine is to become, while none runs on it that is known to be that one.
+    fn stand_in(&self, hello: &mut NodeHello) {
+        let Some(host) = self.stands_for.filter(|host| hello.host_id != Some(*host)) else { return };
+        hello.host_id = None;
+        hello.stands_for = Some(host);
+        hello.data_dirs = self.configured_data_dirs.iter().map(|dir| dir.display().to_string()).collect();
+        hello.problem = Some(format!("stands for node {host}, which is to be restored here offline"));
+    }
+
+    /// That another node runs here than the one that this machine stands for.
+    fn another_than_meant(&self, hello: &NodeHello) -> Option<String> {
+        let (host, runs) = (self.stands_for?, hello.host_id?);
+        (host != runs).then(|| {
+            format!(
+                "node {runs} runs here, though the worker stands for node {host} (cassandra.stands_for): stop it, or take the setting away"
+            )
+        })
     }
 
     async fn fill(&self, hello: &mut NodeHello) -> Result<(), TaskError> {

@@ -110,6 +110,7 @@ mod tests {
             incarnation: Uuid::now_v7(),
             cluster: ClusterName::new("c").unwrap(),
             host_id: host_id.map(|id| HostId(Uuid::from_u128(id))),
+            stands_for: None,
             dc: "dc1".to_owned(),
             rack: "r1".to_owned(),
             tokens: vec![Token(7)],

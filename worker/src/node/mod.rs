@@ -11,12 +11,12 @@ use std::{
 };
 
 use ringvault_cassandra::{
-    CqlSession, Credentials, NodeControl,
+    CqlSession, Credentials, NodeControl, NodeErrorKind,
     control::{ControlTimeouts, Jolokia, JolokiaConfig, Nodetool, NodetoolConfig},
     cql::CqlConfig,
 };
-use ringvault_core::TaskError;
-use tokio::sync::Mutex;
+use ringvault_core::{HostId, TaskError};
+use tokio::{net::TcpStream, sync::Mutex};
 
 use self::{claim::NodeClaim, known::KnownNode};
 use crate::{
@@ -34,7 +34,11 @@ pub struct Node {
     session: Mutex<Option<Arc<CqlSession>>>,
     known: KnownNode,
     claim: NodeClaim,
+    stands_for: Option<HostId>,
 }
+
+/// How long a connection may take before nobody is there.
+const CONNECT: Duration = Duration::from_secs(3);
 
 impl Node {
     /// Checks the configuration; connects to nothing. What is known of the node lies in `state_dir`.
@@ -78,6 +82,7 @@ impl Node {
             session: Mutex::new(None),
             known: KnownNode::read(state_dir),
             claim: NodeClaim::default(),
+            stands_for: config.stands_for,
         })
     }
 
@@ -145,6 +150,27 @@ impl Node {
             Ok(dirs) => Ok(dirs),
             Err(error) => self.known.data_dirs().filter(|dirs| !dirs.is_empty()).ok_or(error),
         }
+    }
+
+    /// Whether nobody answers: neither on its CQL address nor, where that is an address, on its control
+    /// interface. What is slow to answer is not silent.
+    pub async fn is_silent(&self) -> bool {
+        let connected = tokio::time::timeout(CONNECT, TcpStream::connect(&self.cql.contact_point)).await;
+        if !matches!(connected, Ok(Err(_))) {
+            return false;
+        }
+        // nodetool would be a JVM to tell the same.
+        let asked = match &self.control {
+            NodeControl::Nodetool(_) => return true,
+            NodeControl::Jolokia(_) => self.control.host_id().await,
+        };
+        matches!(asked, Err(error) if matches!(error.kind, NodeErrorKind::Unreachable(_)))
+    }
+
+    /// Whether its CQL address takes connections.
+    pub async fn listens(&self) -> bool {
+        let connected = tokio::time::timeout(CONNECT, TcpStream::connect(&self.cql.contact_point)).await;
+        matches!(connected, Ok(Ok(_)))
     }
 
     /// The node's CQL address.

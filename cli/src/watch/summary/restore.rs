@@ -75,6 +75,7 @@ pub(super) fn text(out: &Output, detail: &JobDetail) -> String {
         facts.add("Read back", human::count(restored.rows_read, "row"));
     }
     facts.each("Created", &restored.created);
+    facts.each("Kept", &restored.kept);
     facts.each("PROBLEM", &restored.problems);
     format!("{}\n{}", facts.render(), nodes(detail).render(out.style.stdout))
 }

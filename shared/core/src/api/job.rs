@@ -185,6 +185,9 @@ pub struct RestoreOutcome {
     pub created: Vec<String>,
     /// What did not match afterwards, in words.
     pub problems: Vec<String>,
+    /// Offline: where what the nodes held before lies, if it was to be kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 /// What a purge took away.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::*;
+use super::{state::is_point_of_no_return, *};
 
 /// Every kind of job with all the stages it can have.
 fn kinds() -> Vec<JobSpec> {
@@ -12,6 +12,7 @@ fn kinds() -> Vec<JobSpec> {
         r#"{"kind":"restore","source":"c","backup":"b","target":"t"}"#,
         r#"{"kind":"restore","source":"c","backup":"b","target":"t","truncate":true,"confirm":"t"}"#,
         r#"{"kind":"restore","source":"c","backup":"b","target":"t","plan_only":true}"#,
+        r#"{"kind":"restore","source":"c","backup":"b","target":"c","offline":true,"confirm":"c"}"#,
         r#"{"kind":"purge","cluster":"c"}"#,
     ]
     .map(|text| serde_json::from_str(text).unwrap())
@@ -52,7 +53,7 @@ fn every_stage_can_be_paused_and_goes_on_where_it_was() {
 fn every_stage_can_be_cancelled_up_to_the_point_of_no_return() {
     for spec in kinds() {
         let stages = stages_of(&spec);
-        let no_return = stages.iter().position(|stage| *stage == StageKind::Truncate);
+        let no_return = stages.iter().position(|stage| is_point_of_no_return(&stages, *stage));
         for index in 0..stages.len() {
             let running = at_stage(&spec, index);
             let here = format!("{} in {:?}", spec.kind().as_str(), running.current_stage());

@@ -189,7 +189,7 @@ pub struct RestoreSpec {
     /// Empty the target tables first. The point of no return.
     #[serde(default)]
     pub truncate: bool,
-    /// The target cluster's name again, given by whoever asks for a truncate.
+    /// The target cluster's name again, given by whoever asks for a truncate or an offline restore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm: Option<ClusterName>,
     /// Create nothing: the schema must be there.
@@ -207,9 +207,21 @@ pub struct RestoreSpec {
     /// Keyspaces and tables under other names, beside what bears their own.
     #[serde(default, skip_serializing_if = "Renames::is_empty")]
     pub rename: Renames,
-    /// Only these nodes of the backup. Reserved: refused until single nodes can be restored.
+    /// Only these nodes of the backup; all when empty. Online: refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<HostId>,
+    /// With Cassandra stopped: each node becomes again what it was when it was backed up, with its tokens and its
+    /// host id. All that it holds is taken away, so it must be confirmed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub offline: bool,
+    /// Offline: what the nodes held before stays on their disks.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keep_old: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref)] // serde's signature
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A purge: by name, by retention, or just the leftovers of dead backups.

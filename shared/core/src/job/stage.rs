@@ -57,7 +57,7 @@ pub enum StageKind {
     Schema,
     /// Restore: the point of no return.
     Truncate,
-    /// Restore: handed to Cassandra.
+    /// Restore: handed to Cassandra; offline: stopped, swapped and started again.
     Apply,
     /// Restore: cleanup, views, indexes.
     Settle,
@@ -145,6 +145,8 @@ pub fn stages_of(spec: &JobSpec) -> Vec<StageKind> {
         JobSpec::Backup(_) => vec![Snapshot, Upload, Seal, Release],
         JobSpec::Verify(_) => vec![Check, Report],
         JobSpec::Restore(spec) if spec.plan_only => vec![Plan, Preflight],
+        // A node that is stopped takes no statements, and needs none: its schema comes with its files.
+        JobSpec::Restore(spec) if spec.offline => vec![Plan, Preflight, Download, Apply, Settle, Validate],
         JobSpec::Restore(spec) => {
             let mut stages = vec![Plan, Preflight, Download, Schema];
             if spec.truncate {

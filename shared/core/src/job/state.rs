@@ -95,7 +95,7 @@ pub struct Job {
     pub state: JobState,
     /// Index into `stages` of the open (or last open) stage.
     pub stage: usize,
-    /// A truncate was set off: cancel is refused from here on.
+    /// A truncate was set off, or the swap of an offline restore: cancel is refused from here on.
     pub past_no_return: bool,
     /// Until when a failed job may be retried.
     pub retry_until: Option<DateTime<Utc>>,
@@ -196,9 +196,9 @@ pub enum IllegalTransition {
         /// The event's word.
         event: &'static str,
     },
-    /// A truncate was set off.
+    /// A truncate was set off, or the swap of an offline restore.
     #[error(
-        "the restore is past its point of no return (tables were truncated): stopping now would leave them empty"
+        "the restore is past its point of no return (what tables or nodes held was taken away): stopping now would leave them without it"
     )]
     PastNoReturn,
     /// The retry window is over.
@@ -292,8 +292,18 @@ pub fn transition(job: &Job, event: &JobEvent) -> Result<(Job, Vec<JobEffect>), 
 fn open(job: &mut Job, index: usize) -> Option<StageKind> {
     let stage = job.stages.get(index).copied()?;
     job.stage = index;
-    job.past_no_return |= stage == StageKind::Truncate;
+    job.past_no_return |= is_point_of_no_return(&job.stages, stage);
     Some(stage)
+}
+
+/// Whether a stage takes away what the target holds: a truncate, or what an offline restore does, which is the one
+/// that has no stage for the schema.
+pub(super) fn is_point_of_no_return(stages: &[StageKind], stage: StageKind) -> bool {
+    match stage {
+        StageKind::Truncate => true,
+        StageKind::Apply => !stages.contains(&StageKind::Schema),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -302,8 +312,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn restore() -> Job {
-        use StageKind::{Apply, Download, Plan, Truncate};
-        Job::new(JobKind::Restore, vec![Plan, Download, Truncate, Apply])
+        use StageKind::{Apply, Plan, Schema, Truncate};
+        Job::new(JobKind::Restore, vec![Plan, Schema, Truncate, Apply])
     }
 
     fn run(job: &Job, events: &[JobEvent]) -> Job {

@@ -3,12 +3,14 @@
 
 mod auth;
 mod method;
+mod offline;
 mod rename;
 mod ring;
 mod share;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
 pub use method::{Method, MethodChoice, Moved, NoMethod, choose_method, settle_method};
+pub use offline::{OfflineAsk, OfflineChoice, RingNow, plan_offline};
 pub use rename::{InvalidRename, Renames};
 pub use ring::ring_changes;
 pub use share::{Owners, Share, SstableFacts, SstableSizes, Take};

@@ -325,6 +325,9 @@ pub struct SettleResult {
     /// What became of roles and grants, from the one node that puts them in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthChanges>,
+    /// Folders with what the node held before an offline restore, where they were to be kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 /// Rows of `system_auth` that a restore changed.

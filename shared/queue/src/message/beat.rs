@@ -52,6 +52,9 @@ pub struct NodeHello {
     /// Its node, if it has one yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_id: Option<HostId>,
+    /// The node that this machine, whose Cassandra was never started, is to become by an offline restore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_for: Option<HostId>,
     /// The node's data center; empty without a node.
     #[serde(default)]
     pub dc: String,

@@ -175,6 +175,8 @@ fn add(outcome: &mut JobOutcome, result: TaskResult) {
             restored.sstables += apply.sstables;
             restored.bytes += apply.bytes;
         }
+        TaskResult::Settle(settle) if !settle.kept.is_empty() => restored(outcome).kept.extend(settle.kept),
+        TaskResult::Settle(_) => {}
         TaskResult::Validate(validate) => {
             let restored = restored(outcome);
             restored.rows_read += validate.rows_read;
@@ -209,8 +211,7 @@ fn add(outcome: &mut JobOutcome, result: TaskResult) {
         | TaskResult::Upload(_)
         | TaskResult::Release { .. }
         | TaskResult::Report(_)
-        | TaskResult::Truncate(_)
-        | TaskResult::Settle(_) => {}
+        | TaskResult::Truncate(_) => {}
     }
 }
 

@@ -10,6 +10,7 @@ mod auth;
 mod batch;
 mod download;
 mod fence;
+mod offline;
 mod plan;
 mod plan_checks;
 mod plan_shares;

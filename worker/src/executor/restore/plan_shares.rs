@@ -130,7 +130,7 @@ impl Sums {
 
 /// At most so many partitions of an SSTable have rows. One without a row holds deletions of whole
 /// partitions and nothing else.
-fn partitions_with_rows(facts: SstableFacts) -> u64 {
+pub(super) fn partitions_with_rows(facts: SstableFacts) -> u64 {
     if facts.rows == Some(0) { 0 } else { facts.partitions.unwrap_or_default() }
 }
 

@@ -58,7 +58,7 @@ impl Executor {
     }
 
     /// That the vault was given another key since this worker was started: it would not start again.
-    async fn key_problem(&self) -> Result<Option<String>, TaskError> {
+    pub(super) async fn key_problem(&self) -> Result<Option<String>, TaskError> {
         match self.vault.refresh_keys().await {
             Ok(()) => Ok(None),
             Err(error @ VaultError::WrongKey { .. }) => {
@@ -68,7 +68,7 @@ impl Executor {
         }
     }
 
-    fn another_node(&self, through: &str, answers: HostId, host_id: HostId) -> Option<String> {
+    pub(super) fn another_node(&self, through: &str, answers: HostId, host_id: HostId) -> Option<String> {
         (answers != host_id).then(|| {
             format!(
                 "node {}: {through} answers for node {}, not for {host_id}: mend the worker's configuration",

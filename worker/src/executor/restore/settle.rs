@@ -36,7 +36,7 @@ impl Executor {
         self.node.control().refresh_size_estimates().await?;
         let auth = if is_first { self.put_auth_in_place(&plan, task, handle).await? } else { None };
         self.remove_job_files(task.job).await?;
-        Ok(SettleResult { host_id, cleaned, views, auth })
+        Ok(SettleResult { host_id, cleaned, views, auth, kept: Vec::new() })
     }
 
     async fn clean_up(&self, plan: &RestorePlan, handle: &TaskHandle) -> Result<u64, TaskError> {
@@ -57,7 +57,7 @@ impl Executor {
         Ok(done)
     }
 
-    async fn wait_for_indexes(
+    pub(super) async fn wait_for_indexes(
         &self,
         plan: &RestorePlan,
         existing: &SchemaDump,

@@ -7,6 +7,16 @@ import { badge, command, facts, none, section } from './parts.js';
 import { few, table } from './table.js';
 import { count, number, size } from './words.js';
 
+/** Whether what is there is taken away, which is confirmed by the target's name. */
+const takesAway = (spec) => Boolean(spec.truncate || spec.offline);
+
+/** What is lost, in words. */
+function loss(spec) {
+  if (spec.offline) return `Nodes of ${spec.target} are stopped, and what the backup holds is put in place of all that they hold. From then on the restore can only go on, not back.`;
+  if (spec.truncate) return `Every selected table of ${spec.target} is emptied, once everything is downloaded and checked. From then on the restore can only go on, not back.`;
+  return `The backup’s rows are added to those that are in ${spec.target}; nothing is emptied.`;
+}
+
 /** The command that asks for the same restore. */
 export function words(spec, verb) {
   const s = spec.selection ?? {};
@@ -20,7 +30,10 @@ export function words(spec, verb) {
   if (spec.skip_schema) parts.push('--skip-schema');
   if (spec.with_auth) parts.push('--with-auth');
   if (spec.truncate) parts.push('--truncate');
-  if (spec.truncate && verb === 'run') parts.push(`--confirm=${spec.target}`);
+  if (spec.offline) parts.push('--offline');
+  for (const node of spec.nodes ?? []) parts.push(`--node ${node}`);
+  if (spec.keep_old) parts.push('--keep-old');
+  if (takesAway(spec) && verb === 'run') parts.push(`--confirm=${spec.target}`);
   return parts.join(' ');
 }
 
@@ -29,12 +42,10 @@ export function run(spec, shown) {
   const { kind: _kind, plan_only: _plan, ...wanted } = spec;
   ask({
     title: `Restore into ${spec.target}?`,
-    text: spec.truncate
-      ? [`Every selected table of ${spec.target} is emptied, once everything is downloaded and checked. From then on the restore can only go on, not back.`]
-      : [`The backup’s rows are added to those that are in ${spec.target}; nothing is emptied.`],
-    confirm: spec.truncate ? spec.target : undefined,
-    button: 'Restore', danger: spec.truncate, same: words(spec, 'run'),
-    act: async (_form, key) => path`/ui/restore/${(await post('/v1/restores', { ...wanted, confirm: spec.truncate ? spec.target : undefined }, key)).job}`,
+    text: [loss(spec)],
+    confirm: takesAway(spec) ? spec.target : undefined,
+    button: 'Restore', danger: takesAway(spec), same: words(spec, 'run'),
+    act: async (_form, key) => path`/ui/restore/${(await post('/v1/restores', { ...wanted, confirm: takesAway(spec) ? spec.target : undefined }, key)).job}`,
     done: (where) => shown.go(where),
   });
 }
