@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
     BackupName, ClusterName, HostId,
     job::{JobSpec, RestoreMethod, RestoreSpec},
-    restore::{InvalidRename, Renames},
+    restore::{DataCenterMap, InvalidRename, Renames},
     selection::Selection,
 };
 
@@ -47,6 +47,10 @@ pub(crate) struct WhatArgs {
     /// --table is, nothing else is brought
     #[arg(long, value_name = "OLD=NEW", value_parser = rename)]
     rename: Vec<String>,
+    /// Make keyspaces with data center NEW in place of OLD. May be given several times, also with one name twice: one
+    /// may become several, and several one. What exists on the target keeps its replication
+    #[arg(long, value_name = "OLD=NEW", value_parser = data_center)]
+    dc_map: Vec<String>,
     /// How
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
@@ -61,7 +65,7 @@ pub(crate) struct WhatArgs {
     with_auth: bool,
     /// With Cassandra stopped: each node becomes again what it was when it was backed up, with its tokens and its
     /// host id. Of the backup's own cluster, and whole
-    #[arg(long, conflicts_with_all = ["online", "truncate", "skip_schema", "with_auth", "rename"])]
+    #[arg(long, conflicts_with_all = ["online", "truncate", "skip_schema", "with_auth", "rename", "dc_map"])]
     offline: bool,
     /// While Cassandra runs (the default)
     #[arg(long)]
@@ -170,6 +174,10 @@ fn rename(text: &str) -> Result<String, String> {
     Renames::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
+fn data_center(text: &str) -> Result<String, String> {
+    DataCenterMap::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
 /// What is renamed, and what is selected: where nothing is named, what is renamed and nothing else.
 fn names(args: &WhatArgs) -> Outcome<(Renames, Selection)> {
     let usage = |error: InvalidRename| Failure::usage(format!("--rename: {error}"));
@@ -187,6 +195,10 @@ fn names(args: &WhatArgs) -> Outcome<(Renames, Selection)> {
 
 async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<RestoreSpec> {
     let (rename, selection) = names(args)?;
+    let mut dc_map = DataCenterMap::default();
+    for text in &args.dc_map {
+        dc_map.add(text).map_err(|error| Failure::usage(format!("--dc-map: {error}")))?;
+    }
     let backup = find::backup(client, args.source.cluster.as_ref(), &args.from).await?;
     if !backup.state.is_sealed() {
         let message = format!(
@@ -216,6 +228,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         plan_only,
         rate_limit: args.rate_limit,
         rename,
+        dc_map,
         nodes: args.node.clone(),
         offline: args.offline,
         keep_old: args.keep_old,

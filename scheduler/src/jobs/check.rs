@@ -59,6 +59,7 @@ fn offline_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
         ),
         (spec.selection == Selection::default(), "selection", whole),
         (spec.rename.is_empty(), "rename", whole),
+        (spec.dc_map.is_empty(), "dc_map", whole),
         (!spec.with_auth, "with_auth", whole),
         (!spec.skip_schema, "skip_schema", whole),
         (!spec.truncate, "truncate", whole),
@@ -261,6 +262,7 @@ mod tests {
             r#","truncate":true"#,
             r#","selection":{"keyspaces":["k"]}"#,
             r#","rename":{"a.b":"a.c"}"#,
+            r#","dc_map":{"a":["b"]}"#,
             r#","method":"import""#,
             r#","with_auth":true"#,
         ] {

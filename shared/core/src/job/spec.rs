@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::JobKind;
 use crate::{
-    BackupName, ClusterName, HostId, PolicyName, cluster::RequiredCoverage, policy::Retention,
-    restore::Renames, selection::Selection,
+    BackupName, ClusterName, HostId, PolicyName,
+    cluster::RequiredCoverage,
+    policy::Retention,
+    restore::{DataCenterMap, Renames},
+    selection::Selection,
 };
 
 /// What a job does, by kind.
@@ -207,6 +210,9 @@ pub struct RestoreSpec {
     /// Keyspaces and tables under other names, beside what bears their own.
     #[serde(default, skip_serializing_if = "Renames::is_empty")]
     pub rename: Renames,
+    /// Data centers of the target by those of the backup, for keyspaces that the restore makes.
+    #[serde(default, skip_serializing_if = "DataCenterMap::is_empty")]
+    pub dc_map: DataCenterMap,
     /// Only these nodes of the backup; all when empty. Online: refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nodes: Vec<HostId>,

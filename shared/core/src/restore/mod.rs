@@ -2,6 +2,7 @@
 //! Pure over the two topologies and the facts that manifests hold.
 
 mod auth;
+mod data_centers;
 mod method;
 mod offline;
 mod rename;
@@ -9,6 +10,7 @@ mod ring;
 mod share;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
+pub use data_centers::{DataCenterMap, InvalidDataCenterMap};
 pub use method::{Method, MethodChoice, Moved, NoMethod, choose_method, settle_method};
 pub use offline::{OfflineAsk, OfflineChoice, RingNow, plan_offline};
 pub use rename::{InvalidRename, Renames};

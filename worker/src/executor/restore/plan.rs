@@ -11,7 +11,10 @@ use ringvault_cassandra::{
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Replication, Topology},
-    restore::{AUTH_KEYSPACE, Method, NoMethod, Renames, choose_method, is_restored_online, settle_method},
+    restore::{
+        AUTH_KEYSPACE, DataCenterMap, Method, NoMethod, Renames, choose_method, is_restored_online,
+        settle_method,
+    },
     selection::TableName,
     task::{PlanResult, RestoreTask},
 };
@@ -71,7 +74,7 @@ impl Executor {
         handle.step(1, 4, "method");
         let held: Vec<HostId> = seal.nodes.iter().map(|node| node.host_id).collect();
         let source = under_target_names(&seal.topology, &tables, &spec.rename);
-        let keyspaces = target_replication(&source, &target, &targets);
+        let keyspaces = target_replication(&source, &target, &targets, &spec.dc_map);
         let choice = choose_method(spec.method, &source, &held, &target, &keyspaces)
             .map_err(|error| no_method(&error))?;
         let mut plan = RestorePlan {
@@ -230,13 +233,15 @@ fn target_replication(
     source: &Topology,
     target: &Topology,
     tables: &[TableName],
+    dc_map: &DataCenterMap,
 ) -> BTreeMap<String, Replication> {
     tables
         .iter()
         .filter_map(|table| {
-            let replication =
-                target.keyspaces.get(&table.keyspace).or_else(|| source.keyspaces.get(&table.keyspace))?;
-            Some((table.keyspace.clone(), replication.clone()))
+            let keyspace = &table.keyspace;
+            let made = || Some(dc_map.replication(source.keyspaces.get(keyspace)?));
+            let replication = target.keyspaces.get(keyspace).cloned().or_else(made)?;
+            Some((keyspace.clone(), replication))
         })
         .collect()
 }

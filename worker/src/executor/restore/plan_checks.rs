@@ -213,12 +213,29 @@ impl SchemaCheck<'_> {
             if !needed || self.existing.find(ObjectKind::Keyspace, keyspace, keyspace).is_some() {
                 continue;
             }
-            let Some(Replication::NetworkTopology { factors }) = self.replication_in_backup(keyspace) else {
+            let Some(replication) = self.replication_in_backup(keyspace) else { continue };
+            let Replication::NetworkTopology { factors } = self.spec.dc_map.replication(replication) else {
                 continue;
             };
-            for dc in factors.keys().filter(|dc| !target.nodes.iter().any(|node| node.dc == **dc)) {
-                findings.blocker(format!("keyspace {keyspace} is replicated to data center {dc}, which the target does not have: create the keyspace first"));
+            for (dc, factor) in factors {
+                match target.nodes.iter().filter(|node| node.dc == dc).count() {
+                    0 => findings.blocker(format!(
+                        "keyspace {keyspace} is to be replicated to data center {dc}, which the target does not have (it has {}): say --dc-map {dc}=OTHER, or create the keyspace first",
+                        data_centers_of(target)
+                    )),
+                    nodes if nodes < factor as usize => findings.warning(format!(
+                        "keyspace {keyspace} wants {factor} copies in data center {dc}, which has {nodes} nodes"
+                    )),
+                    _ => {}
+                }
             }
+        }
+        let known = &self.seal.topology;
+        for dc in self.spec.dc_map.named().filter(|dc| !known.nodes.iter().any(|node| node.dc == *dc)) {
+            findings.blocker(format!(
+                "--dc-map names data center {dc}, which the backup's ring does not have (it has {})",
+                data_centers_of(known)
+            ));
         }
     }
 
@@ -288,6 +305,12 @@ fn older_than_grace<'a>(
     gc_grace: &BTreeMap<TableName, Duration>,
 ) -> Vec<&'a TableName> {
     tables.iter().filter(|table| age > *gc_grace.get(*table).unwrap_or(&DEFAULT_GC_GRACE)).collect()
+}
+
+/// The data centers of a ring, in words.
+fn data_centers_of(ring: &Topology) -> String {
+    let all: BTreeSet<&str> = ring.nodes.iter().map(|node| node.dc.as_str()).collect();
+    all.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn named(tables: &[&TableName]) -> String {

@@ -105,6 +105,11 @@ impl RestorePlan {
         keyspaces.into_iter().filter(is_whole).map(target).collect()
     }
 
+    /// What keyspaces are made with in place of what the backup's own statements say; none where those will do.
+    pub(super) fn replication_of_new_keyspaces(&self) -> BTreeMap<String, Replication> {
+        if self.spec.dc_map.is_empty() { BTreeMap::new() } else { self.keyspaces.clone() }
+    }
+
     /// Whether what is loaded into the table may hold more than a node owns.
     pub(super) fn needs_cleanup(&self, table: &TableName) -> bool {
         match self.method {

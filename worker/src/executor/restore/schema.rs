@@ -19,8 +19,11 @@ impl Executor {
         let cql = self.node.cql().await?;
         let mut created = Vec::new();
         if !task.spec.skip_schema {
-            let options =
-                CreateOptions { whole_keyspaces: plan.whole_keyspaces(), ..CreateOptions::default() };
+            let options = CreateOptions {
+                whole_keyspaces: plan.whole_keyspaces(),
+                replication: plan.replication_of_new_keyspaces(),
+                ..CreateOptions::default()
+            };
             point!("schema.create.before").hit().await?;
             created = cql.create_missing(&wanted, &plan.selection(), &options).await?.created;
             point!("schema.create.after").hit().await?;

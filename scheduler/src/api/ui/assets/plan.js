@@ -26,6 +26,7 @@ export function words(spec, verb) {
   for (const t of s.tables ?? []) parts.push(`--table ${t}`);
   for (const t of s.exclude ?? []) parts.push(`--exclude ${t}`);
   for (const [old, name] of Object.entries(spec.rename ?? {})) parts.push(`--rename ${old}=${name}`);
+  for (const [old, names] of Object.entries(spec.dc_map ?? {})) for (const name of names) parts.push(`--dc-map ${old}=${name}`);
   if (spec.method && spec.method !== 'auto') parts.push(`--method ${spec.method}`);
   if (spec.skip_schema) parts.push('--skip-schema');
   if (spec.with_auth) parts.push('--with-auth');
@@ -70,6 +71,7 @@ export function draw(job, shown) {
       ['Nodes', `${number(plan.source_nodes)} in the backup, ${number(plan.nodes.length)} to restore to`],
       ['Tables', number(plan.tables)],
       ['Under other names', Object.entries(job.spec.rename ?? {}).map(([old, name]) => `${old} as ${name}`).join(', ') || false],
+      ['Data centers', Object.entries(job.spec.dc_map ?? {}).map(([old, names]) => `${old} as ${names.join(' and ')}`).join(', ') || false],
       ['Download', `${size(bytes)} in ${count(files, 'file')}`],
       ['Disk', rooms.size > 0 && [badge(needed <= free ? 'fits' : 'too little', needed <= free ? 'ok' : 'bad'), ` needs ${size(needed)}, free ${size(free)}`]],
     ]),
@@ -91,7 +93,7 @@ export function draw(job, shown) {
 /** Where the form is that asks for another plan. */
 export function again(spec) {
   const s = spec.selection ?? {};
-  return `/ui/restore?${new URLSearchParams({ cluster: spec.source, backup: spec.backup, target: spec.target, keyspaces: (s.keyspaces ?? []).join(' '), tables: (s.tables ?? []).join(' '), rename: Object.entries(spec.rename ?? {}).map((pair) => pair.join('=')).join(' ') })}`;
+  return `/ui/restore?${new URLSearchParams({ cluster: spec.source, backup: spec.backup, target: spec.target, keyspaces: (s.keyspaces ?? []).join(' '), tables: (s.tables ?? []).join(' '), rename: Object.entries(spec.rename ?? {}).map((pair) => pair.join('=')).join(' '), dc_map: Object.entries(spec.dc_map ?? {}).flatMap(([old, names]) => names.map((name) => `${old}=${name}`)).join(' ') })}`;
 }
 
 /** What a restore brought back, and whether it matched. */

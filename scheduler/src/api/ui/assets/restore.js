@@ -41,11 +41,13 @@ function specification(form, cluster) {
     selection.keyspaces = renamed.filter((name) => !name.includes('.'));
     selection.tables = renamed.filter((name) => name.includes('.'));
   }
+  const dcs = {};
+  for (const pair of list('dc_map')) (dcs[pair.split('=')[0]] ??= []).push(pair.split('=').slice(1).join('='));
   const rate = form.elements.rate_limit.value.trim();
   return {
     source: cluster, backup: form.elements.backup.value, target: form.elements.target.value, selection,
     method: form.elements.method.value, truncate: form.elements.truncate.checked, skip_schema: form.elements.skip_schema.checked,
-    with_auth: form.elements.with_auth.checked, rename: renamed.length ? rename : undefined, plan_only: true, rate_limit: rate ? bytesOf(rate) ?? rate : undefined,
+    with_auth: form.elements.with_auth.checked, rename: renamed.length ? rename : undefined, dc_map: Object.keys(dcs).length ? dcs : undefined, plan_only: true, rate_limit: rate ? bytesOf(rate) ?? rate : undefined,
   };
 }
 
@@ -103,6 +105,7 @@ function form({ names, cluster, calendar, keyspaces }, shown) {
     h('details', { 'data-key': 'more' }, h('summary', {}, 'More'),
       field('Leave out', h('input', { name: 'exclude', autocomplete: 'off', spellcheck: 'false' }), 'As keyspace.table, separated by spaces.'),
       field('Method', select('method', [['auto', 'auto: the planner chooses'], ['copy', 'copy: each node takes its own files'], ['slice', 'slice: each node takes the partitions that it owns'], ['import', 'import: whole SSTables, then cleanup']], 'auto')),
+      field('Data centers', h('input', { name: 'dc_map', value: p.dc_map ?? '', placeholder: 'dc1=dc2', autocomplete: 'off', spellcheck: 'false' }), 'For keyspaces that the restore makes: old=new, separated by spaces.'),
       field('Rate limit', h('input', { name: 'rate_limit', placeholder: 'none', autocomplete: 'off' }), 'A second and node, such as 100MiB.'),
       check('skip_schema', 'Create nothing: the schema must be there'),
       check('with_auth', 'Also roles and permissions, last')),
