@@ -2,17 +2,19 @@
 //!
 //! Reports are taken as they lie in the queue, all together: one transaction under their jobs' locks, a
 //! few statements whatever their number, acknowledged after the commit. The busier it is, the more lie
-//! there. Those of a job that somebody else has locked wait for it by themselves; where one report
-//! cannot be taken, each job's are taken by themselves, and then each: it holds up no other. A report
-//! that comes twice, late, or from a worker that the task is not placed on changes nothing: the state
-//! machine compares epochs, and here the worker is compared.
+//! there. Those of a job that somebody else has locked stay, and go with the next that come; a job that
+//! is never found free is waited for, beside the others. Where one report cannot be taken, each job's are
+//! taken by themselves, and then each: it holds up no other. A report that comes twice, late, or from a
+//! worker that the task is not placed on changes nothing: the state machine compares epochs, and here the
+//! worker is compared.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Duration,
+    pin::pin,
+    time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use ringvault_core::{JobId, TaskError, TaskId, WorkerId, task::TaskEvent};
 use ringvault_fault::around;
 use ringvault_queue::{Delivery, Report, message::StopReason, topology};
@@ -20,6 +22,7 @@ use ringvault_state::{
     StateError, Tx,
     tasks::{self, TaskRow},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -34,79 +37,128 @@ const BATCH: usize = 512;
 /// How long a first report waits for others to be taken with it: what a busy scheduler saves by that is
 /// many times what an idle one loses.
 const LINGER: Duration = Duration::from_millis(5);
-/// How often jobs that another scheduler has locked are looked for again, and how long after: its
-/// transaction takes some milliseconds.
-const TRIES: u32 = 4;
+/// How long after reports of a job that somebody else has locked are looked at again.
 const LOCKED: Duration = Duration::from_millis(10);
-/// Such goes at once: one that waits for something holds up as many reports as it has.
-const GOES: usize = 2;
-/// Jobs at once of each; those of one job wait for each other.
+/// How long they are looked at again, until the lock is waited for. Two schedulers that are busy with the
+/// same jobs meet all the time; to wait for each lock would be a transaction a job.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Jobs that are waited for at once; those of one job wait for each other, and hold up no others.
 const PARALLEL: usize = 4;
 
 /// Runs until told to stop.
 pub async fn run(ctx: &Context, stop: &CancellationToken) {
-    let reports = ctx.queue.consume(topology::REPORTS, PREFETCH);
-    tokio_stream::StreamExt::chunks_timeout(reports.take_until(stop.cancelled()), BATCH, LINGER)
-        .for_each_concurrent(GOES, |deliveries| receive(ctx, stop, deliveries))
-        .await;
+    let (set_apart, late) = mpsc::channel(PARALLEL);
+    tokio::join!(take_as_they_come(ctx, stop, set_apart), take_set_apart(ctx, stop, late));
 }
 
-async fn receive(ctx: &Context, stop: &CancellationToken, deliveries: Vec<Delivery>) {
-    let mut read = Vec::new();
-    for delivery in deliveries {
-        match delivery.parse::<Report>() {
-            Ok(envelope) => read.push((delivery, envelope.body)),
-            Err(error) => inlet::bury(delivery, error.code(), &error.to_string()).await,
+async fn take_as_they_come(ctx: &Context, stop: &CancellationToken, set_apart: mpsc::Sender<Late>) {
+    let reports = ctx.queue.consume(topology::REPORTS, PREFETCH);
+    let mut reports =
+        pin!(tokio_stream::StreamExt::chunks_timeout(reports.take_until(stop.cancelled()), BATCH, LINGER));
+    let mut waiting = Waiting::default();
+    loop {
+        let deliveries = tokio::select! {
+            deliveries = reports.next() => match deliveries {
+                Some(deliveries) => deliveries,
+                None => return,
+            },
+            () = tokio::time::sleep(LOCKED), if !waiting.is_empty() => Vec::new(),
+        };
+        let mut late = waiting.add(ctx, deliveries).await;
+        late.extend(waiting.take_free(ctx).await);
+        for late in late {
+            // The other end stays as long as this one.
+            let _ = set_apart.send(late).await;
         }
     }
-    // Without an answer each is taken by itself, and waits for the database.
-    let tasks = read.iter().map(|(_, report)| about(report).0);
-    let jobs = jobs_of(ctx, tasks).await.unwrap_or_default();
-    let mut groups: BTreeMap<JobId, Group> = BTreeMap::new();
-    let mut alone = Vec::new();
-    for (delivery, report) in read {
-        match jobs.get(&about(&report).0) {
-            Some(job) => groups.entry(*job).or_default().push((delivery, report)),
-            None => alone.push((delivery, report)),
-        }
-    }
-    let left = take_together(ctx, groups).await;
-    stream::iter(left)
-        .for_each_concurrent(PARALLEL, |(job, group)| async move { take_job(ctx, stop, job, group).await })
-        .await;
-    take_each(ctx, stop, alone).await;
 }
 
 /// Reports about one job's tasks, in their order.
 type Group = Vec<(Delivery, Report)>;
 
-/// Takes the reports of all jobs that are free, in one go, and then of those that have become so. Those
-/// that are left: of jobs that somebody else keeps, or all, if one could not be taken.
-async fn take_together(ctx: &Context, mut groups: BTreeMap<JobId, Group>) -> BTreeMap<JobId, Group> {
-    for go in 0..TRIES {
-        if groups.is_empty() {
-            break;
+/// Reports that are taken beside the others, and their job where it is known.
+type Late = (Option<JobId>, Group);
+
+/// Reports that are not taken yet, and since when those of a job have been there.
+#[derive(Default)]
+struct Waiting(BTreeMap<JobId, (Instant, Group)>);
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes in what has arrived. What cannot be read goes to the dead queue; those whose jobs are not
+    /// known (the database does not answer, or has no such task) are given back.
+    async fn add(&mut self, ctx: &Context, deliveries: Vec<Delivery>) -> Vec<Late> {
+        let mut read = Vec::new();
+        for delivery in deliveries {
+            match delivery.parse::<Report>() {
+                Ok(envelope) => read.push((delivery, envelope.body)),
+                Err(error) => inlet::bury(delivery, error.code(), &error.to_string()).await,
+            }
         }
-        if go > 0 {
-            tokio::time::sleep(LOCKED).await;
+        if read.is_empty() {
+            return Vec::new();
         }
-        match handle_free(ctx, &groups).await {
+        let tasks: Vec<TaskId> = read.iter().map(|(_, report)| about(report).0).collect();
+        let jobs = jobs_of(ctx, &tasks).await.unwrap_or_default();
+        let now = Instant::now();
+        let mut unknown = Vec::new();
+        for (delivery, report) in read {
+            match jobs.get(&about(&report).0) {
+                Some(job) => {
+                    self.0.entry(*job).or_insert_with(|| (now, Vec::new())).1.push((delivery, report));
+                }
+                None => unknown.push((None, vec![(delivery, report)])),
+            }
+        }
+        unknown
+    }
+
+    /// Takes the reports of all jobs that are free, in one go. Gives back those that cannot stay: of jobs
+    /// that were not free for too long, or all, if one could not be taken.
+    async fn take_free(&mut self, ctx: &Context) -> Vec<Late> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        match handle_free(ctx, &self.0).await {
             Ok(taken) => {
                 for job in taken {
-                    acknowledge(groups.remove(&job).unwrap_or_default()).await;
+                    if let Some((_, group)) = self.0.remove(&job) {
+                        acknowledge(group).await;
+                    }
                 }
+                let stay = |since: &Instant| since.elapsed() < PATIENCE;
+                let late = self.0.extract_if(.., |_, (since, _)| !stay(since));
+                late.map(|(job, (_, group))| (Some(job), group)).collect()
             }
             Err(error) => {
-                tracing::debug!(jobs = groups.len(), %error, "reports are taken job by job");
-                break;
+                tracing::debug!(jobs = self.0.len(), %error, "reports are taken job by job");
+                std::mem::take(&mut self.0).into_iter().map(|(job, (_, group))| (Some(job), group)).collect()
             }
         }
     }
-    groups
 }
 
-async fn take_job(ctx: &Context, stop: &CancellationToken, job: JobId, group: Group) {
-    if group.len() > 1 {
+async fn take_set_apart(ctx: &Context, stop: &CancellationToken, mut late: mpsc::Receiver<Late>) {
+    let mut at_work = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            late = late.recv(), if at_work.len() < PARALLEL => match late {
+                Some(late) => at_work.push(take_late(ctx, stop, late)),
+                None => break,
+            },
+            Some(()) = at_work.next() => {}
+        }
+    }
+    while at_work.next().await.is_some() {}
+}
+
+async fn take_late(ctx: &Context, stop: &CancellationToken, (job, group): Late) {
+    if let Some(job) = job
+        && group.len() > 1
+    {
         match handle_job(ctx, job, only_reports(&group)).await {
             Ok(()) => return acknowledge(group).await,
             Err(error) => {
@@ -133,18 +185,15 @@ async fn acknowledge(group: Group) {
     }
 }
 
-async fn jobs_of(
-    ctx: &Context,
-    tasks: impl Iterator<Item = TaskId>,
-) -> Result<HashMap<TaskId, JobId>, StateError> {
+async fn jobs_of(ctx: &Context, tasks: &[TaskId]) -> Result<HashMap<TaskId, JobId>, StateError> {
     let mut conn = ctx.db.acquire().await?;
-    tasks::jobs_of(&mut conn, &tasks.collect::<Vec<_>>()).await
+    tasks::jobs_of(&mut conn, tasks).await
 }
 
 /// Takes one report.
 pub async fn handle(ctx: &Context, report: &Report) -> Result<(), DriveError> {
     let (task, worker) = about(report);
-    match jobs_of(ctx, std::iter::once(task)).await?.get(&task) {
+    match jobs_of(ctx, &[task]).await?.get(&task) {
         Some(job) => handle_job(ctx, *job, vec![report]).await,
         None => {
             tracing::warn!(%task, %worker, "a report about a task that does not exist");
@@ -164,8 +213,11 @@ async fn handle_job(ctx: &Context, job: JobId, reports: Vec<&Report>) -> Result<
 }
 
 /// Takes reports about tasks of those of these jobs that are free. Which they were.
-async fn handle_free(ctx: &Context, groups: &BTreeMap<JobId, Group>) -> Result<Vec<JobId>, DriveError> {
-    let reports = groups.iter().map(|(job, group)| (*job, only_reports(group))).collect();
+async fn handle_free(
+    ctx: &Context,
+    groups: &BTreeMap<JobId, (Instant, Group)>,
+) -> Result<Vec<JobId>, DriveError> {
+    let reports = groups.iter().map(|(job, (_, group))| (*job, only_reports(group))).collect();
     let jobs: Vec<JobId> = groups.keys().copied().collect();
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
     let mut together = Together::lock_free(ctx, &mut tx, &jobs).await?;

@@ -3,10 +3,10 @@
 //!
 //! All of a kind are locked in the order of their ids, so schedulers that place tasks on the same
 //! workers never wait for each other in a circle. Slots are counted under the workers' locks; what
-//! another scheduler was quicker to take is left for the next pass. A job that somebody else has locked,
-//! or of which something cannot be placed, is placed by itself.
+//! another scheduler was quicker to take is left for the next pass. A job that stays locked, or of which
+//! something cannot be placed, is placed by itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use ringvault_core::{
     JobId, TaskError, TaskId, WorkerId,
@@ -33,6 +33,10 @@ use crate::{
 const CHUNK: usize = 50;
 /// Placements of several jobs in one transaction.
 const MANY: usize = 200;
+/// How often jobs that somebody else has locked are looked for again, and how long after: a transaction
+/// takes some milliseconds.
+const TRIES: u32 = 8;
+const LOCKED: Duration = Duration::from_millis(10);
 
 /// A task, and what was chosen for it.
 pub(super) struct Wish {
@@ -83,40 +87,52 @@ pub(super) fn batches(shares: Vec<Share>) -> Vec<Vec<Share>> {
     batches
 }
 
-/// Places what was chosen for several jobs. How many tasks were, and the jobs that were left, with why if
-/// it is not that somebody else works on them.
-pub(super) async fn place(ctx: &Context, batch: Vec<Share>) -> (usize, Vec<(JobId, DriveError)>) {
+/// Places what was chosen for several jobs. How many tasks were, and the jobs that were left, with why.
+///
+/// Jobs that somebody else has locked are looked at again a few times before their locks are waited for:
+/// schedulers that are busy with the same jobs meet all the time.
+pub(super) async fn place(ctx: &Context, mut batch: Vec<Share>) -> (usize, Vec<(JobId, DriveError)>) {
     let mut placed = 0;
-    let mut free = Vec::new();
-    match place_free(ctx, &batch).await {
-        Ok((count, done)) => {
-            placed += count;
-            free = done;
+    for go in 0..TRIES {
+        if go > 0 {
+            tokio::time::sleep(LOCKED).await;
         }
-        Err(error) => tracing::debug!(jobs = batch.len(), %error, "tasks are placed job by job"),
+        match place_free(ctx, &batch).await {
+            Ok((count, done)) => {
+                placed += count;
+                batch.retain(|(job, _)| !done.contains(job));
+            }
+            Err(error) => {
+                tracing::debug!(jobs = batch.len(), %error, "tasks are placed job by job");
+                break;
+            }
+        }
+        if !batch.iter().any(|share| can_be_together(share)) {
+            break;
+        }
     }
     let mut failed = Vec::new();
-    for (job, wishes) in &batch {
-        if free.contains(job) {
-            continue;
-        }
-        match place_job(ctx, *job, wishes).await {
+    for (job, wishes) in batch {
+        match place_job(ctx, job, &wishes).await {
             Ok(count) => placed += count,
-            Err(error) => failed.push((*job, error)),
+            Err(error) => failed.push((job, error)),
         }
     }
     (placed, failed)
 }
 
+/// A task without a worker is an event of its own, which may end its stage.
+fn can_be_together((_, wishes): &Share) -> bool {
+    wishes.iter().all(|wish| wish.place.is_ok())
+}
+
 /// Places tasks of those jobs that nobody has locked. How many tasks, and of which jobs.
 async fn place_free(ctx: &Context, batch: &[Share]) -> Result<(usize, Vec<JobId>), DriveError> {
-    // A task without a worker is an event of its own, which may end its stage.
-    let mut shares: Vec<(JobId, &[Wish])> = Vec::new();
-    for (job, wishes) in batch {
-        if wishes.iter().all(|wish| wish.place.is_ok()) {
-            shares.push((*job, wishes));
-        }
-    }
+    let shares: Vec<(JobId, &[Wish])> = batch
+        .iter()
+        .filter(|share| can_be_together(share))
+        .map(|(job, wishes)| (*job, wishes.as_slice()))
+        .collect();
     if shares.is_empty() {
         return Ok((0, Vec::new()));
     }

@@ -29,6 +29,17 @@ pub async fn lock(conn: &mut PgConnection, name: &ClusterName) -> StateResult<Op
     Ok(hosts.map(|hosts| hosts.into_iter().map(HostId).collect()))
 }
 
+/// Locks a cluster's row as [`lock`] does, unless somebody else has it. Whether it did.
+pub async fn lock_free(conn: &mut PgConnection, name: &ClusterName) -> StateResult<bool> {
+    let found = sqlx::query_scalar!(
+        "select name from clusters where name = $1 for no key update skip locked",
+        name.as_str()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Adds a cluster if it is new.
 pub async fn add(conn: &mut PgConnection, name: &ClusterName) -> StateResult<()> {
     sqlx::query!("insert into clusters (name) values ($1) on conflict do nothing", name.as_str())
