@@ -65,15 +65,14 @@ struct Node {
     stops: bool,
 }
 
+/// Every step is written through to the disk, and there are many.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl Node {
     fn new(is_empty: bool, comes_up: bool, stops: bool) -> Self {
-        let node = Self {
-            root: tempfile::tempdir().unwrap(),
-            is_empty,
-            runs: Mutex::new(!is_empty),
-            comes_up,
-            stops,
-        };
+        let node = Self { root: in_memory(), is_empty, runs: Mutex::new(!is_empty), comes_up, stops };
         for (number, files) in OLD.iter().enumerate().filter(|_| !is_empty) {
             write(&node.dir(number), files);
         }
