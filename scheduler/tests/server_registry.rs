@@ -45,6 +45,40 @@ async fn a_stranger_that_claims_a_cluster_s_id_is_refused_until_the_owner_says_o
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn of_workers_for_one_node_an_empty_machine_s_comes_last(db: PgPool) {
+    let lab = Lab::new(db).await;
+    let workers = lab.nodes(2).await;
+    let (first, second) = (Worker::beside(host(2)), Worker::beside(host(2)));
+    lab.beat(&first.stands_for()).await;
+    let (state, reason) = worker_state(&lab, &first).await;
+    assert_eq!(state, "refused");
+    assert!(reason.expect("why").contains(&workers[1].id.to_string()), "the node's own worker is there");
+
+    sqlx::query("update workers set last_seen = now() - interval '1 hour' where id = $1")
+        .bind(workers[1].id.0)
+        .execute(&lab.ctx.db)
+        .await
+        .expect("silence");
+    lab.beat(&first.stands_for()).await;
+    lab.beat(&second.stands_for()).await;
+    assert_eq!(worker_state(&lab, &first).await.0, "live");
+    assert_eq!(worker_state(&lab, &second).await.0, "refused", "the first has the place");
+    lab.submit(backup("b1"), "k").await;
+    assert_eq!(lab.offers().await.len(), 2, "its tasks are the node's");
+
+    lab.beat(&workers[1].hello(&[host(1), host(2)])).await;
+    assert_eq!(worker_state(&lab, &workers[1]).await.0, "live", "the node itself needs nobody's leave");
+    lab.beat(&first.stands_for()).await;
+    assert_eq!(worker_state(&lab, &first).await.0, "refused");
+
+    let nobody_s = Worker::beside(host(9));
+    lab.beat(&nobody_s.stands_for()).await;
+    let (state, reason) = worker_state(&lab, &nobody_s).await;
+    assert_eq!(state, "refused");
+    assert!(reason.expect("why").contains("not known as a member"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_ring_s_history_has_a_line_for_each_change(db: PgPool) {
     let lab = Lab::new(db).await;
     let workers = lab.nodes(2).await;

@@ -133,6 +133,10 @@ fn task_errors(detail: &JobDetail) -> Vec<(String, &TaskError)> {
     named.collect()
 }
 
+fn is_offline(detail: &JobDetail) -> bool {
+    matches!(&detail.spec, JobSpec::Restore(spec) if spec.offline)
+}
+
 /// What stands after a failure, and what does not.
 fn what_changed(job: &JobSummary, detail: &JobDetail) -> &'static str {
     match (job.kind, job.past_no_return) {
@@ -140,6 +144,9 @@ fn what_changed(job: &JobSummary, detail: &JobDetail) -> &'static str {
             "The backup is not sealed and cannot be restored; other backups are as they were."
         }
         (JobKind::Verify, _) => "Nothing was changed.",
+        (JobKind::Restore, true) if is_offline(detail) => {
+            "A node that failed has what it had; others of the restore may be what they were at the backup already."
+        }
         (JobKind::Restore, true) => {
             "The target tables were emptied and are not whole yet: finish the restore before they are used."
         }

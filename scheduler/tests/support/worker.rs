@@ -75,6 +75,17 @@ impl Worker {
         })
     }
 
+    /// On an empty machine that is to become the node.
+    pub fn stands_for(&self) -> Beat {
+        match self.hello(&[]) {
+            Beat::Hello(hello) => {
+                let stands_for = Some(self.host);
+                Beat::Hello(NodeHello { host_id: None, topology: None, stands_for, ..hello })
+            }
+            other => other,
+        }
+    }
+
     pub fn heartbeat(&self, offer: &TaskOffer) -> Beat {
         Beat::Heartbeat(TaskHeartbeat {
             task: offer.task,

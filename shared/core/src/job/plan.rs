@@ -319,9 +319,9 @@ fn plan_restore_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<Stag
         StageKind::Settle => everywhere(TaskPayload::Settle),
         StageKind::Release => {
             let Ok(touched) = planned_hosts() else { return Ok(Vec::new()) };
-            // Copies of roles belong to the cluster: one node drops them.
+            // Copies of roles belong to the cluster: one node drops them. Offline there are none.
             let release = |place| {
-                let auth_copies = place == 0 && !spec.plan_only;
+                let auth_copies = place == 0 && !spec.plan_only && !spec.offline;
                 TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None, auth_copies })
             };
             Ok(touched.into_iter().enumerate().map(|(place, host)| on_node(host, release(place))).collect())

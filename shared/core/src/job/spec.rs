@@ -218,16 +218,11 @@ pub struct RestoreSpec {
     pub nodes: Vec<HostId>,
     /// With Cassandra stopped: each node becomes again what it was when it was backed up, with its tokens and its
     /// host id. All that it holds is taken away, so it must be confirmed.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
     /// Offline: what the nodes held before stays on their disks.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_old: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref)] // serde's signature
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// A purge: by name, by retention, or just the leftovers of dead backups.

@@ -11,11 +11,11 @@ use std::{
 use tokio::process::Command;
 
 /// Bytes looked at at a log's end.
-const TAIL: u64 = 16 << 10;
+const TAIL: u64 = 256 << 10;
 /// Lines told of it.
 const LINES: usize = 8;
-/// Most characters told of it.
-const CHARS: usize = 1600;
+/// Most characters told of one.
+const CHARS: usize = 240;
 
 /// Runs a program with its arguments to its end. Its output goes to the file `log`, not to a pipe: a daemon that
 /// it leaves behind may keep that open. It has a process group of its own, so that what stops this worker does not
@@ -46,26 +46,52 @@ pub(super) async fn run(argv: &[String], limit: Duration, log: &Path) -> Result<
 }
 
 /// `why` with the last lines of a log, if it has any.
-pub(super) fn with_end(why: String, whose: &str, log: &Path) -> String {
-    match end_of(log) {
-        Some(end) => format!("{why}; {whose} last: {end}"),
-        None => why,
+fn with_end(why: String, whose: &str, log: &Path) -> String {
+    match lines_of(log, 0).map(|lines| in_one(&lines, LINES)) {
+        Some(end) if !end.is_empty() => format!("{why}; {whose} last: {end}"),
+        _ => why,
     }
 }
 
-/// The last lines of a file, in one.
-fn end_of(log: &Path) -> Option<String> {
+/// A log that another program writes, from a moment on.
+#[derive(Debug)]
+pub(super) struct LogSince<'a> {
+    log: &'a Path,
+    length: u64,
+}
+
+impl<'a> LogSince<'a> {
+    pub(super) fn now(log: &'a Path) -> Self {
+        Self { log, length: std::fs::metadata(log).map_or(0, |found| found.len()) }
+    }
+
+    /// What it says went wrong since, else what it says last; none if it says nothing.
+    pub(super) fn says(&self) -> Option<String> {
+        // Shorter than before: it was begun anew.
+        let is_new = std::fs::metadata(self.log).is_ok_and(|found| found.len() < self.length);
+        let lines = lines_of(self.log, if is_new { 0 } else { self.length })?;
+        let is_bad = |line: &&String| ["ERROR", "FATAL", "Exception"].iter().any(|word| line.contains(word));
+        let bad: Vec<String> = lines.iter().filter(is_bad).cloned().collect();
+        let said = in_one(if bad.is_empty() { &lines } else { &bad }, LINES / 2);
+        (!said.is_empty()).then_some(said)
+    }
+}
+
+/// The lines at a file's end, from this byte on.
+fn lines_of(log: &Path, from: u64) -> Option<Vec<String>> {
     let mut file = File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL).max(from))).ok()?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let end = lines[lines.len().saturating_sub(LINES)..].join(" | ");
-    let skip = end.chars().count().saturating_sub(CHARS);
-    let end: String = end.chars().skip(skip).collect();
-    (!end.is_empty()).then_some(end)
+    Some(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// The last of these lines in one, each cut to a readable length.
+fn in_one(lines: &[String], most: usize) -> String {
+    let cut = |line: &String| line.chars().take(CHARS).collect::<String>();
+    lines[lines.len().saturating_sub(most)..].iter().map(cut).collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]
@@ -90,5 +116,20 @@ mod tests {
         assert!(error.contains("was killed"), "{error}");
         let error = run(&["/is/not/there".to_owned()], limit, &log).await.unwrap_err();
         assert!(error.contains("cannot be started"), "{error}");
+    }
+    #[test]
+    fn a_log_is_told_from_a_moment_on_and_what_went_wrong_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        assert_eq!(LogSince::now(&log).says(), None, "there is none");
+        std::fs::write(&log, "ERROR of long ago\n").unwrap();
+        let since = LogSince::now(&log);
+        assert_eq!(since.says(), None);
+        std::fs::write(&log, "ERROR of long ago\nINFO starting\n").unwrap();
+        assert_eq!(since.says().as_deref(), Some("INFO starting"));
+        std::fs::write(&log, "ERROR of long ago\nERROR no tokens\nINFO stopping\n").unwrap();
+        assert_eq!(since.says().as_deref(), Some("ERROR no tokens"));
+        std::fs::write(&log, "INFO anew\n").unwrap();
+        assert_eq!(since.says().as_deref(), Some("INFO anew"), "rotated");
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::{
-    command::{run, with_end},
+    command::{LogSince, run},
     swap::{Server, With},
 };
 use crate::{agent::TaskHandle, config::OfflineConfig, executor::Executor};
@@ -88,12 +88,13 @@ impl<'a> Machine<'a> {
         }
         if node.listens().await { Seen::Up } else { Seen::NotYet("it does not listen for CQL".to_owned()) }
     }
+}
 
-    fn with_log(&self, why: String) -> String {
-        match &self.offline.log_file {
-            Some(log) => with_end(why, "its log says", log),
-            None => why,
-        }
+/// `why` with what Cassandra's log says.
+fn with_log(why: String, log: Option<&LogSince<'_>>) -> String {
+    match log.and_then(LogSince::says) {
+        Some(said) => format!("{why}; Cassandra's log says: {said}"),
+        None => why,
     }
 }
 
@@ -135,9 +136,11 @@ impl Server for Machine<'_> {
         let patience = Duration::from_secs(self.offline.up_timeout_seconds);
         let begun = Instant::now();
         let mut started = begun;
+        let log = self.offline.log_file.as_deref().map(LogSince::now);
+        let log = log.as_ref();
         point!("offline.start.before").hit().await?;
         if let Err(why) = run(&self.offline.start_command, limit, &self.log).await {
-            return Ok(Err(self.with_log(format!("Cassandra was not started: {why}"))));
+            return Ok(Err(with_log(format!("Cassandra was not started: {why}"), log)));
         }
         point!("offline.start.after").hit().await?;
         loop {
@@ -147,17 +150,17 @@ impl Server for Machine<'_> {
                     self.executor.node.reconnect().await;
                     return Ok(Ok(()));
                 }
-                Seen::Other(why) => return Ok(Err(self.with_log(why))),
+                Seen::Other(why) => return Ok(Err(with_log(why, log))),
                 Seen::NotYet(why) => why,
             };
             if begun.elapsed() >= patience {
                 let why = format!("Cassandra is not up after {} s: {why}", patience.as_secs());
-                return Ok(Err(self.with_log(why)));
+                return Ok(Err(with_log(why, log)));
             }
             if started.elapsed() >= START_AGAIN && self.executor.node.is_silent().await {
                 started = Instant::now();
                 if let Err(why) = run(&self.offline.start_command, limit, &self.log).await {
-                    return Ok(Err(self.with_log(format!("Cassandra was not started: {why}"))));
+                    return Ok(Err(with_log(format!("Cassandra was not started: {why}"), log)));
                 }
             }
             sleep(LOOK_EVERY).await;

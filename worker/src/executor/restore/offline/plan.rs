@@ -83,8 +83,12 @@ impl Executor {
             age: (Utc::now() - taken).to_std().unwrap_or_default(),
         });
         let mut findings = Findings::default();
-        choice.blockers.into_iter().for_each(|text| findings.blocker(text));
-        choice.warnings.into_iter().for_each(|text| findings.warning(text));
+        for text in choice.blockers {
+            findings.blocker(text);
+        }
+        for text in choice.warnings {
+            findings.warning(text);
+        }
         of_the_backup(&seal, &schema, &mut findings);
 
         let manifests: Vec<PlannedManifest> = seal

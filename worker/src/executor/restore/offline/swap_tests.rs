@@ -65,15 +65,14 @@ struct Node {
     stops: bool,
 }
 
+/// Every step is written through to the disk, and there are many.
+fn in_memory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 impl Node {
     fn new(is_empty: bool, comes_up: bool, stops: bool) -> Self {
-        let node = Self {
-            root: tempfile::tempdir().unwrap(),
-            is_empty,
-            runs: Mutex::new(!is_empty),
-            comes_up,
-            stops,
-        };
+        let node = Self { root: in_memory(), is_empty, runs: Mutex::new(!is_empty), comes_up, stops };
         for (number, files) in OLD.iter().enumerate().filter(|_| !is_empty) {
             write(&node.dir(number), files);
         }
@@ -185,7 +184,8 @@ async fn wherever_it_is_cut_off_it_ends_with_all_of_one_state() {
                 // A node that was never there is not started with nothing.
                 assert_eq!(*node.runs.lock().unwrap(), comes_up || !is_empty, "{cuts:?}");
                 let old: usize = (0..3).map(|n| tree(&node.at("old").join(n.to_string())).len()).sum();
-                let kept = if comes_up && !is_empty { OLD.iter().map(|files| files.len()).sum() } else { 0 };
+                let kept: usize =
+                    if comes_up && !is_empty { OLD.iter().map(|files| files.len()).sum() } else { 0 };
                 assert_eq!(old, kept, "what the node held is there until it is forgotten");
                 swap.forget().unwrap();
                 assert!(!node.at("old").exists() && Swap::read(&node.file()).unwrap().is_none());
@@ -203,7 +203,7 @@ async fn a_swap_that_is_given_up_goes_back_from_wherever_it_is() {
         let mut swap = node.begin(false).cut_off_after(cut);
         let was_done = swap.drive(&node).await.is_ok();
         let mut swap = Swap::read(&node.file()).unwrap().unwrap();
-        assert_eq!(was_done, swap.record.phase == Phase::Up && was_done);
+        assert!(!was_done || swap.record.phase == Phase::Up);
         let is_up = swap.record.phase == Phase::Up;
         swap.turn_back("given up".to_owned()).unwrap();
         let ended = swap.drive(&node).await.unwrap();
