@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -38,6 +39,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keep", action="store_true", help="leave project and engine running")
     parser.add_argument("--down", action="store_true", help="take down what --keep left, and nothing else")
     options = parser.parse_args(arguments)
+    # What was started is taken down then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(options)
     except LabError as error:
