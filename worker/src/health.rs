@@ -75,7 +75,7 @@ impl Sign {
             let mut told = String::new();
             loop {
                 let now = words(&session.borrow_and_update());
-                match write(&kept, (now != told).then_some(&now)) {
+                match write(&kept, (now != told).then_some(now.as_str())) {
                     Ok(()) => told = now,
                     Err(error) => warn!(%error, file = %kept.display(), "the sign of life cannot be written"),
                 }
@@ -104,7 +104,7 @@ fn words(state: &SessionState) -> String {
 const CONNECTED: &str = "connected";
 
 /// Renews the file's time; writes it anew if there is news.
-fn write(file: &Path, news: Option<&String>) -> io::Result<()> {
+fn write(file: &Path, news: Option<&str>) -> io::Result<()> {
     match news {
         Some(text) => {
             let fresh = file.with_extension("new");
@@ -154,7 +154,7 @@ mod tests {
     fn a_sign_that_is_not_renewed_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join(FILE);
-        write(&file, Some(&CONNECTED.to_owned())).unwrap();
+        write(&file, Some(CONNECTED)).unwrap();
         assert!(ask(dir.path(), Probe::Ready).is_ok());
         let old = SystemTime::now() - STALE_AFTER - Duration::from_secs(5);
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(old).unwrap();
