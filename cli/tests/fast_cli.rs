@@ -333,6 +333,12 @@ fn a_vault_in_a_folder_is_made_once_checked_and_listed() {
     let second = vault(&["vault", "init"]);
     assert_eq!(second.status.code(), Some(6), "{}", stderr(&second));
     assert!(stderr(&second).contains(id.as_str().unwrap()));
+    let third = vault(&["vault", "init", "--if-missing"]);
+    assert_eq!(third.status.code(), Some(0), "{}", stderr(&third));
+    assert_eq!(json(&third)["vault"]["vault_id"], id);
+    let stranger = vault(&["vault", "init", "--if-missing", "--deployment", "stranger"]);
+    assert_eq!(stranger.status.code(), Some(1), "{}", stderr(&stranger));
+    assert!(stderr(&stranger).contains("RV-VAULT-OWNER"));
 
     let check = vault(&["vault", "check"]);
     assert_eq!(check.status.code(), Some(0), "{}", stdout(&check));

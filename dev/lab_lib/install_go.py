@@ -1,4 +1,4 @@
-"""Object stores, built from their Go modules: versitygw by default, MinIO and Google's emulator on request."""
+"""Programs built from their Go modules: the object stores (versitygw by default, MinIO and Google's emulator on request), and Helm."""
 
 import json
 import os
@@ -17,6 +17,8 @@ MODULES = {
     "versitygw": "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
+    # Not a store: it renders the chart for deploy/check.
+    "helm": "helm.sh/helm/v3/cmd/helm@v3.19.5",
 }
 # From 1.21 on, Go fetches by itself the newer toolchain that a module asks for.
 OLDEST_GO = (1, 21)

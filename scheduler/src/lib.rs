@@ -27,6 +27,7 @@ pub mod intake;
 mod isolate;
 pub mod jobs;
 pub mod policies;
+pub mod probe;
 pub mod reaper;
 pub mod registry;
 pub mod relay;

@@ -4,7 +4,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use ringvault_scheduler::{Config, startup, telemetry};
+use ringvault_scheduler::{
+    Config,
+    probe::{self, Probe},
+    startup, telemetry,
+};
 
 /// Plans and drives backups, verifies, restores and purges of Cassandra clusters.
 #[derive(Parser)]
@@ -13,13 +17,22 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, env = "RINGVAULT_SCHEDULER_CONFIG")]
     config: PathBuf,
+    /// Its name, instead of the configuration's: where several share one file.
+    #[arg(long, env = "RINGVAULT_SCHEDULER_ID")]
+    id: Option<String>,
+    /// Ask the scheduler that runs with this configuration how it is; end with 0 or 1
+    #[arg(long, value_name = "WHAT")]
+    probe: Option<Probe>,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(what) = arguments.probe {
+        return ask(&arguments, what).await;
+    }
     telemetry::init();
-    let outcome = match Config::read(&arguments.config) {
+    let outcome = match Config::read_as(&arguments.config, arguments.id.clone()) {
         Ok(config) => startup::run(config).await,
         Err(error) => Err(error.into()),
     };
@@ -29,6 +42,20 @@ async fn main() -> ExitCode {
             let next = error.next().map(|next| format!(". Next: {next}")).unwrap_or_default();
             eprintln!("error[{}]: {error}{next}", error.code());
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn ask(arguments: &Arguments, what: Probe) -> ExitCode {
+    let asked = match Config::read_as(&arguments.config, arguments.id.clone()) {
+        Ok(config) => probe::ask(config.listen, what).await.map_err(|unwell| unwell.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(1)
         }
     }
 }

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod config;
 pub mod executor;
+pub mod health;
 pub mod identity;
 pub mod node;
 pub mod run;

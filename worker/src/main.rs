@@ -1,9 +1,17 @@
 //! The worker beside a Cassandra node: takes tasks from RabbitMQ and executes them.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
-use ringvault_worker::{config::WorkerConfig, run, telemetry};
+use ringvault_worker::{
+    config::WorkerConfig,
+    health::{self, Probe},
+    run, telemetry,
+};
 
 /// How long blocking work may hold up the end of the process.
 const EXIT_PATIENCE: Duration = Duration::from_secs(2);
@@ -18,10 +26,16 @@ struct Arguments {
     /// Log as JSON lines.
     #[arg(long, env = "RINGVAULT_LOG_JSON")]
     log_json: bool,
+    /// Ask the worker that runs with this configuration how it is; end with 0 or 1
+    #[arg(long, value_name = "WHAT")]
+    probe: Option<Probe>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(what) = arguments.probe {
+        return probe(&arguments.config, what);
+    }
     telemetry::init(arguments.log_json);
     // Executors run on blocking threads, with the deep futures of uploads and CQL on their stacks.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build();
@@ -42,6 +56,20 @@ fn main() -> ExitCode {
         Err(fatal) => {
             eprintln!("{fatal}");
             ExitCode::from(fatal.exit_code())
+        }
+    }
+}
+
+fn probe(config: &Path, what: Probe) -> ExitCode {
+    let asked = match WorkerConfig::from_file(config) {
+        Ok(config) => health::ask(&config.state_dir, what).map_err(|unwell| unwell.to_string()),
+        Err(problem) => Err(problem.to_string()),
+    };
+    match asked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(1)
         }
     }
 }

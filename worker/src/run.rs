@@ -12,6 +12,7 @@ use crate::{
     agent::Agent,
     config::{ConfigProblem, WorkerConfig},
     executor::Executor,
+    health::Sign,
     identity::{Identity, IdentityError},
     node::Node,
 };
@@ -71,6 +72,7 @@ pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
     let session = Session::start(&config.rabbitmq, Role::Worker(identity.worker), name)
         .map_err(|error| Fatal::setup("RV-CONFIG", error))?;
     let inbox = session.consume(worker_queue(identity.worker), PREFETCH);
+    let _sign = Sign::keep(&config.state_dir, session.state());
     wait_for_broker(&session, &shutdown).await?;
     info!(worker = %identity.worker, cluster = %config.cluster, "worker ready");
     let executor = Arc::new(Executor::new(config, node, vault));

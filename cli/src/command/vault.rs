@@ -55,6 +55,9 @@ pub(crate) struct InitArgs {
     /// Encrypt all that is brought to it, with the key that the settings name
     #[arg(long)]
     encrypt: bool,
+    /// Be content with a vault of this deployment that is there already
+    #[arg(long, conflicts_with = "dry_run")]
+    if_missing: bool,
     /// Try the store and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -205,7 +208,10 @@ async fn init(context: &Context, args: &InitArgs) -> Outcome<Exit> {
     let config = args.vault.settings()?;
     agrees(&config, args.encrypt)?;
     let deployment = args.deployment.as_deref().unwrap_or(config.deployment());
-    let vault = Vault::init(&config, deployment).await?;
+    let vault = match Vault::init(&config, deployment).await {
+        Err(VaultError::AlreadyInitialised { .. }) if args.if_missing => owned(&config, deployment).await?,
+        made => made?,
+    };
     if vault.record().encryption.is_some() {
         context.out.note("without its key nothing in this vault can be read: keep a copy of it elsewhere");
     }
@@ -216,6 +222,16 @@ async fn init(context: &Context, args: &InitArgs) -> Outcome<Exit> {
         format!("vault {} at {url}, format version {}{encrypted}\n", record.vault_id, record.version)
     })?;
     Ok(Exit::Ok)
+}
+
+/// The vault that is there, if it is this deployment's and as the settings say.
+async fn owned(config: &VaultConfig, deployment: &str) -> Result<Vault, VaultError> {
+    let vault = Vault::open(config).await?;
+    let owner = vault.owner().await?.map(|owner| owner.deployment).unwrap_or_default();
+    if owner == deployment {
+        return Ok(vault);
+    }
+    Err(VaultError::OtherOwner { url: vault.url().to_owned(), owner, deployment: deployment.to_owned() })
 }
 
 async fn takeover(context: &Context, args: &TakeoverArgs) -> Outcome<Exit> {

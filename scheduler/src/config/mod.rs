@@ -23,7 +23,9 @@ pub use timing::{RetryConfig, TimingConfig};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// This scheduler's own name, such as `sched-1`: one name, one process.
+    /// This scheduler's own name, such as `sched-1`: one name, one process. Empty in a file that several
+    /// share, each of which is given its own when it starts ([`Self::read_as`]).
+    #[serde(default)]
     pub id: String,
     /// Where the HTTP API listens.
     pub listen: SocketAddr,
@@ -129,26 +131,36 @@ pub enum ConfigError {
 impl Config {
     /// Reads a configuration file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_as(path, None)
+    }
+
+    /// Reads a configuration file that may be shared: `id`, if given, stands over the file's.
+    pub fn read_as(path: &Path, id: Option<String>) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-        Self::parse(&text, path)
+        Self::parse_as(&text, path, id)
     }
 
     /// Reads the text of a configuration file; `path` names it in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        Self::parse_as(text, path, None)
+    }
+
+    fn parse_as(text: &str, path: &Path, id: Option<String>) -> Result<Self, ConfigError> {
         let invalid = |line, message: String| ConfigError::Invalid {
             path: path.to_owned(),
             line,
             message: message.replace('\n', "; "),
         };
-        let config: Self = from_toml(text).map_err(|error| {
+        let mut config: Self = from_toml(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
             invalid(line, ringvault_core::text::cause(error.message()))
         })?;
+        config.id = id.unwrap_or(config.id);
         let id_is_plain =
             config.id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
         if config.id.is_empty() || config.id.len() > 64 || !id_is_plain {
-            let why = "`id` has 1 to 64 letters, digits, '-', '_' or '.'";
+            let why = "`id`, here or by --id, has 1 to 64 letters, digits, '-', '_' or '.'";
             return Err(invalid(1, why.to_owned()));
         }
         Ok(config)
@@ -190,6 +202,16 @@ admin_token_file = "/run/token"
         let config = read(&shorter).unwrap();
         assert_eq!(config.retry.lease, Duration::from_secs(3));
         assert_eq!(config.timing.poll, Duration::from_millis(50));
+    }
+
+    #[test]
+    fn a_file_that_several_share_needs_an_id_for_each() {
+        let shared = MINIMAL.replace("id = \"sched-1\"\n", "");
+        assert!(read(&shared).unwrap_err().contains("--id"));
+        for text in [&shared, MINIMAL] {
+            let config = Config::parse_as(text, Path::new("s.toml"), Some("pod-7".to_owned())).unwrap();
+            assert_eq!(config.id, "pod-7");
+        }
     }
 
     #[test]
