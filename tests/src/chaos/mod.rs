@@ -80,7 +80,7 @@ pub async fn run(lab: &Lab, seed: u64, length: Duration, nodes: usize) -> Result
                 violations.push(Violation::new("the system recovers", what));
             };
             if let Err(error) = inject(&hands, &ground, fault).await {
-                return note(format!("{kind} could not be mended: {error:#}"));
+                return note(format!("{kind} at {seconds}s could not be mended: {error:#}"));
             }
             match recovery(&hands).await {
                 Ok(Some(seconds)) => {
