@@ -1,6 +1,7 @@
 //! An error at every point where a notice is claimed, sent, put off and ended, one at a time: it arrives
 //! all the same. A process of its own: points are armed for the whole of it.
 #![cfg(feature = "failpoints")]
+#![allow(clippy::large_futures)] // a test may hold what it likes
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Who is wrong about a token too often waits, and every sign-in is in the audit log.
+#![allow(clippy::large_futures)] // a test may hold what it likes
 
 mod support;
 
