@@ -9,6 +9,7 @@ use std::{
 };
 
 use chrono_tz::Tz;
+use ringvault_tls::ClientTls;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -26,6 +27,8 @@ struct File {
     server: Option<Url>,
     token_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,
+    client_cert_file: Option<PathBuf>,
+    client_key_file: Option<PathBuf>,
     tz: Option<String>,
 }
 
@@ -36,8 +39,8 @@ pub(crate) struct Settings {
     pub(crate) server: Option<Url>,
     /// The bearer token, if any is known.
     pub(crate) token: Option<SecretString>,
-    /// PEM of the authority that signed the server's certificate.
-    pub(crate) ca_file: Option<PathBuf>,
+    /// Whom to trust besides the system's authorities, and who we are.
+    pub(crate) tls: ClientTls,
     /// The zone times are shown in.
     pub(crate) zone: Tz,
 }
@@ -60,7 +63,11 @@ impl Settings {
         Ok(Self {
             server: global.server.clone().or(file.server),
             token,
-            ca_file: global.ca_file.clone().or(file.ca_file),
+            tls: ClientTls {
+                ca_file: global.ca_file.clone().or(file.ca_file),
+                certificate_file: global.client_cert_file.clone().or(file.client_cert_file),
+                key_file: global.client_key_file.clone().or(file.client_key_file),
+            },
             zone: zone.map_or(Ok(Tz::UTC), |name| parse_zone(&name))?,
         })
     }

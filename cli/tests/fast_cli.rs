@@ -23,6 +23,8 @@ const COMMANDS: &[&str] = &[
     "node list",
     "node show",
     "node forget",
+    "notify list",
+    "notify test",
     "policy apply",
     "policy list",
     "policy show",

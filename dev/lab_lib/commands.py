@@ -16,7 +16,9 @@ from . import (
     install_browser,
     install_go,
     install_npm,
+    install_promtool,
     install_python,
+    install_smtp,
     node_conf,
     paths,
     postgres,
@@ -39,15 +41,18 @@ def status(options: argparse.Namespace) -> int:
 
 
 # What tests start by themselves: object stores, and what drives a browser.
-TOOLS = [*install_go.MODULES, install_npm.PROGRAM, install_browser.NAME]
+_OTHERS = {
+    install_npm.PROGRAM: install_npm.ensure,
+    install_browser.NAME: install_browser.ensure,
+    install_smtp.NAME: install_smtp.ensure,
+    install_promtool.NAME: install_promtool.ensure,
+}
+TOOLS = [*install_go.MODULES, *_OTHERS]
 
 
 def tool(options: argparse.Namespace) -> int:
-    if options.name == install_npm.PROGRAM:
-        print(install_npm.ensure())
-        return 0
-    if options.name == install_browser.NAME:
-        print(install_browser.ensure())
+    if options.name in _OTHERS:
+        print(_OTHERS[options.name]())
         return 0
     if install_go.needs_go(options.name) and not shutil.which("go"):
         install_apt.ensure(["golang-go"])

@@ -44,6 +44,8 @@ pub struct Wake {
     pub dispatch: Notify,
     /// A message was written to the outbox.
     pub relay: Notify,
+    /// A notice may have been written.
+    pub notices: Notify,
 }
 
 impl Wake {
@@ -51,5 +53,6 @@ impl Wake {
     pub fn all(&self) {
         self.dispatch.notify_one();
         self.relay.notify_one();
+        self.notices.notify_waiters();
     }
 }

@@ -8,7 +8,7 @@ use ringvault_fault::around;
 use ringvault_state::{
     Connection, PgConnection, StateError, StateResult, counters,
     history::{self, Keep},
-    outbox, schedulers,
+    notices, outbox, schedulers,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,8 @@ const BOOKED: i64 = 20;
 const FORGOTTEN: i64 = 100;
 /// Holds told to the vault at once.
 const HOLDS: i64 = 50;
+/// How long notices are kept that were taken or given up.
+const NOTICES: TimeDelta = TimeDelta::days(30);
 /// Between two times that the vault is told where the audit log ends.
 const ANCHORS: TimeDelta = TimeDelta::minutes(10);
 /// Work done between two signs of life, longest.
@@ -72,6 +74,9 @@ async fn sweep(ctx: &Context, conn: &mut PgConnection) -> StateResult<()> {
     let full = u64::try_from(BATCH).unwrap_or(u64::MAX);
     let kept = delta(ctx.config.timing.keep_sent);
     while around!("housekeeping.prune").run(outbox::prune(conn, kept, BATCH)).await? == full
+        && Instant::now() < until
+    {}
+    while around!("housekeeping.prune-notices").run(notices::prune(conn, NOTICES, BATCH)).await? == full
         && Instant::now() < until
     {}
     while book(conn).await? > 0 && Instant::now() < until {}

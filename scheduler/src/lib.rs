@@ -10,6 +10,7 @@
 //! - [`intake`], [`reports`], [`heartbeats`]: what comes in over the queue.
 //! - [`catalog`]: the database filled from what the vault holds, and holds told to the vault.
 //! - [`audit`]: who did what, in a chain of hashes that the vault is told of.
+//! - [`notify`]: people told by webhook, chat or mail.
 //! - [`dispatch`], [`relay`], [`reaper`], [`policies`], [`housekeeping`]: what happens by itself.
 
 pub mod api;
@@ -26,6 +27,7 @@ pub mod inlet;
 pub mod intake;
 mod isolate;
 pub mod jobs;
+pub mod notify;
 pub mod policies;
 pub mod probe;
 pub mod reaper;

@@ -48,7 +48,10 @@ async fn main() -> ExitCode {
 
 async fn ask(arguments: &Arguments, what: Probe) -> ExitCode {
     let asked = match Config::read_as(&arguments.config, arguments.id.clone()) {
-        Ok(config) => probe::ask(config.listen, what).await.map_err(|unwell| unwell.to_string()),
+        Ok(config) => {
+            let asked = probe::ask(config.listen, config.http.tls.as_ref(), what).await;
+            asked.map_err(|unwell| unwell.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     match asked {

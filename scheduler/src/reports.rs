@@ -245,7 +245,10 @@ impl Changed {
     fn wake(self, ctx: &Context) {
         match self {
             Self { placing: true, .. } => ctx.wake.all(),
-            Self { any: true, .. } => ctx.wake.relay.notify_one(),
+            Self { any: true, .. } => {
+                ctx.wake.relay.notify_one();
+                ctx.wake.notices.notify_waiters();
+            }
             Self { .. } => {}
         }
     }

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::{
     Config, Context, Wake,
     api::{Server, ServerError},
-    config::ConfigError,
+    config::{ConfigError, NotifyProblem},
     dead, dispatch,
     hearing::Hearing,
-    heartbeats, housekeeping, intake, policies, reaper, relay, reports,
+    heartbeats, housekeeping, intake, notify, policies, reaper, relay, reports,
 };
 
 /// How long a broker may take to answer when the scheduler starts.
@@ -27,6 +27,9 @@ pub enum StartupError {
     /// The configuration file.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A receiver of notices.
+    #[error(transparent)]
+    Notify(#[from] NotifyProblem),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] OpenError),
@@ -61,19 +64,22 @@ impl StartupError {
         let code = match self {
             Self::Vault { cause: VaultError::NotInitialised { .. }, .. } => "RV-VAULT-NONE",
             Self::Vault { cause, .. } => return cause.to_task_error().code,
-            Self::Config(_) | Self::QueueConfig(_) => "RV-CONFIG",
+            Self::Config(_) | Self::QueueConfig(_) | Self::Notify(_) => "RV-CONFIG",
             Self::Postgres(error) => match error {
-                OpenError::NotOne { .. } | OpenError::FileUnreadable { .. } | OpenError::BadUrl => {
-                    "RV-CONFIG"
-                }
+                OpenError::NotOne { .. }
+                | OpenError::FileUnreadable { .. }
+                | OpenError::BadUrl
+                | OpenError::Tls(_) => "RV-CONFIG",
+                OpenError::Untrusted { .. } => "RV-POSTGRES-TLS",
                 OpenError::AccessRefused { .. } => "RV-POSTGRES-AUTH",
                 OpenError::Unreachable { .. } => "RV-POSTGRES-UNREACHABLE",
                 OpenError::Migrate { .. } => "RV-POSTGRES-MIGRATE",
             },
             Self::Queue(Problem::AccessRefused { .. }) => "RV-RABBITMQ-AUTH",
+            Self::Queue(Problem::Untrusted { .. }) => "RV-RABBITMQ-TLS",
             Self::Queue(_) | Self::QueueSilent(_) => "RV-RABBITMQ-UNREACHABLE",
             Self::Key(_) => "RV-SIGNING-KEY",
-            Self::Api(ServerError::AdminToken { .. }) => "RV-CONFIG",
+            Self::Api(ServerError::AdminToken { .. } | ServerError::Tls(_)) => "RV-CONFIG",
             Self::Api(_) => "RV-API",
         };
         code.to_owned()
@@ -93,11 +99,14 @@ impl StartupError {
     /// 2: the configuration; 8: not authorised; 9: a dependency cannot be reached.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::QueueConfig(_) | Self::Key(_) => 2,
+            Self::Config(_) | Self::QueueConfig(_) | Self::Key(_) | Self::Notify(_) => 2,
             Self::Postgres(error) => match error {
-                OpenError::NotOne { .. } | OpenError::FileUnreadable { .. } | OpenError::BadUrl => 2,
+                OpenError::NotOne { .. }
+                | OpenError::FileUnreadable { .. }
+                | OpenError::BadUrl
+                | OpenError::Tls(_) => 2,
                 OpenError::AccessRefused { .. } => 8,
-                OpenError::Unreachable { .. } => 9,
+                OpenError::Unreachable { .. } | OpenError::Untrusted { .. } => 9,
                 OpenError::Migrate { .. } => 1,
             },
             Self::Queue(Problem::AccessRefused { .. }) => 8,
@@ -111,7 +120,7 @@ impl StartupError {
                     _ => 9,
                 }
             }
-            Self::Api(ServerError::AdminToken { .. }) => 2,
+            Self::Api(ServerError::AdminToken { .. } | ServerError::Tls(_)) => 2,
             Self::Api(_) => 1,
         }
     }
@@ -121,6 +130,7 @@ impl Context {
     /// Opens everything that a scheduler needs.
     pub async fn open(config: Config) -> Result<Self, StartupError> {
         let keys = KeyRing::from_file(&config.signing.key_file)?;
+        notify::check(&config)?;
         let db = ringvault_state::open(&config.postgres).await?;
         let refused = |cause| StartupError::Vault { url: config.vault.url.to_string(), cause };
         let vault = Vault::open(&config.vault).await.map_err(refused)?;
@@ -145,7 +155,10 @@ async fn wait_for_queue(queue: &Session) -> Result<(), StartupError> {
     let mut state = queue.state();
     let decided = state.wait_for(|state| {
         state.is_connected()
-            || matches!(state.problem(), Some(Problem::AccessRefused { .. } | Problem::Mismatch { .. }))
+            || matches!(
+                state.problem(),
+                Some(Problem::AccessRefused { .. } | Problem::Mismatch { .. } | Problem::Untrusted { .. })
+            )
     });
     if let Ok(Ok(decided)) = tokio::time::timeout(QUEUE_PATIENCE, decided).await
         && decided.is_connected()
@@ -202,7 +215,7 @@ pub async fn work(ctx: &Arc<Context>, stop: &CancellationToken) {
             loops.spawn(async move { $part::run(&ctx, &stop).await });
         })*};
     }
-    start!(intake, reports, heartbeats, dead, dispatch, relay, reaper, policies, housekeeping);
+    start!(intake, reports, heartbeats, dead, dispatch, relay, reaper, policies, housekeeping, notify);
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

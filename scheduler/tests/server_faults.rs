@@ -16,9 +16,9 @@ use support::{backup, broker::until, host, running::Running, worker::Worker};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// What no backup over the queue passes: the HTTP API, policies, housekeeping, and what takes a
-/// silent worker.
-const ELSEWHERE: [&str; 19] = [
+/// What no backup over the queue passes: the HTTP API, policies, housekeeping, notices (which have a test
+/// of their own), and what takes a silent worker.
+const ELSEWHERE: [&str; 21] = [
     "audit.",
     "catalog.rebuild",
     "cluster.rebind",
@@ -28,6 +28,7 @@ const ELSEWHERE: [&str; 19] = [
     "intake.control",
     "job.control",
     "node.forget",
+    "notices.",
     "policy.apply",
     "policy.delete",
     "policy.fire",
@@ -37,6 +38,7 @@ const ELSEWHERE: [&str; 19] = [
     "reaper.time-out",
     "registry.lost-with-its-run",
     "relay.give-back",
+    "session.",
     "token.",
 ];
 

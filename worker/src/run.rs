@@ -123,6 +123,13 @@ async fn wait_for_broker(session: &Session, shutdown: &CancellationToken) -> Res
                     exit: 8,
                 });
             }
+            SessionState::Reconnecting { because: problem @ Problem::Untrusted { .. }, .. } => {
+                return Err(Fatal::Setup {
+                    code: "RV-QUEUE-TLS".to_owned(),
+                    what: problem.to_string(),
+                    exit: 9,
+                });
+            }
             other => warn!("the broker is not reached yet: {other}"),
         }
         tokio::select! {

@@ -12,9 +12,9 @@ use url::Url;
 use crate::command::{
     audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
     doctor::DoctorArgs, evidence::EvidenceCommand, generate::GenerateCommand, hold::HoldCommand,
-    job::JobCommand, key::KeyCommand, node::NodeCommand, policy::PolicyCommand, purge::PurgeCommand,
-    restore::RestoreCommand, status::StatusArgs, storage::StorageCommand, token::TokenCommand,
-    vault::VaultCommand, verify::VerifyCommand,
+    job::JobCommand, key::KeyCommand, node::NodeCommand, notify::NotifyCommand, policy::PolicyCommand,
+    purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs, storage::StorageCommand,
+    token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -54,8 +54,14 @@ pub(crate) struct Global {
     )]
     pub(crate) token_file: Option<PathBuf>,
     /// PEM file of the authority that signed the scheduler's certificate
-    #[arg(long, global = true, env = "RINGVAULT_CA_FILE", value_name = "FILE")]
+    #[arg(long, alias = "ca", global = true, env = "RINGVAULT_CA_FILE", value_name = "FILE")]
     pub(crate) ca_file: Option<PathBuf>,
+    /// PEM file of a client certificate, for a scheduler that asks for one
+    #[arg(long, global = true, env = "RINGVAULT_CLIENT_CERT_FILE", value_name = "FILE")]
+    pub(crate) client_cert_file: Option<PathBuf>,
+    /// PEM file of its key
+    #[arg(long, global = true, env = "RINGVAULT_CLIENT_KEY_FILE", value_name = "FILE")]
+    pub(crate) client_key_file: Option<PathBuf>,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -122,6 +128,9 @@ pub(crate) enum Command {
     /// Access to the scheduler
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Whom this scheduler tells what happens, and whether it arrives
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Who did what, and whether that record is unchanged
     #[command(subcommand)]
     Audit(AuditCommand),

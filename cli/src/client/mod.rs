@@ -7,10 +7,11 @@
 mod routes;
 mod sse;
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header::ACCEPT};
 use ringvault_core::api::{Problem, Readiness};
+use ringvault_tls::{ClientConfig, ClientTls, Trouble, explain};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use url::Url;
@@ -103,8 +104,9 @@ impl Client {
             .user_agent(concat!("ringvault/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_PATIENCE)
             .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = &settings.ca_file {
-            builder = builder.tls_certs_merge(read_authorities(path)?);
+        if settings.tls != ClientTls::default() {
+            let config = settings.tls.config().map_err(|error| Failure::usage(error.to_string()))?;
+            builder = builder.tls_backend_preconfigured(ClientConfig::clone(&config));
         }
         let http = builder
             .build()
@@ -213,6 +215,18 @@ impl Client {
 
     /// No answer came.
     fn lost(&self, error: reqwest::Error) -> Failure {
+        if let Some(trouble) = explain(&error) {
+            let message = format!("the scheduler at {} cannot be spoken to: {}", self.base, trouble.words());
+            let (exit, next) = match &trouble {
+                Trouble::Untrusted(_) => {
+                    (Exit::Unreachable, "give --ca-file FILE if its authority is your own")
+                }
+                Trouble::Refused(_) => (Exit::NotAuthorised, "give --client-cert-file and --client-key-file"),
+            };
+            return Failure::new(exit, "RV-SERVER-TLS", message)
+                .with_next(next)
+                .with_source(error.without_url());
+        }
         let cause = innermost(&error);
         let what = if error.is_timeout() {
             format!("does not answer within {}s", ANSWER_PATIENCE.as_secs())
@@ -258,17 +272,6 @@ fn of_problem(status: StatusCode, problem: Problem) -> Failure {
     }
 }
 
-fn read_authorities(path: &Path) -> Outcome<Vec<reqwest::Certificate>> {
-    let refuse = |cause: String| Failure::usage(format!("--ca-file {}: {cause}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-    let certificates =
-        reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
-    if certificates.is_empty() {
-        return Err(refuse("it holds no certificate".to_owned()));
-    }
-    Ok(certificates)
-}
-
 /// The last cause of an error: reqwest's own text only says that a request failed.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
@@ -286,7 +289,7 @@ mod tests {
         Client::new(&Settings {
             server: Some(server.parse().unwrap()),
             token: None,
-            ca_file: None,
+            tls: ClientTls::default(),
             zone: chrono_tz::Tz::UTC,
         })
         .unwrap()

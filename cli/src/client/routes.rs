@@ -8,8 +8,9 @@ use ringvault_core::{
         AuditAnchor, AuditEntry, BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt,
         ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
         FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
-        MAX_LIMIT, NextFires, NodeForgotten, NodeView, Page, PolicyDiff, PolicyView, PurgePreview,
-        SchemaView, StorageReport, TokenCreate, TokenCreated, TokenView, TopologyView,
+        MAX_LIMIT, NextFires, NodeForgotten, NodeView, NoticeView, NotifierView, Page, PolicyDiff,
+        PolicyView, PurgePreview, SchemaView, StorageReport, TokenCreate, TokenCreated, TokenView,
+        TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -312,6 +313,19 @@ impl Client {
 
     pub(crate) async fn tokens(&self) -> Outcome<Page<TokenView>> {
         self.all(|| Ask::get(&["tokens"]), None).await
+    }
+
+    pub(crate) async fn notifiers(&self) -> Outcome<Page<NotifierView>> {
+        self.all(|| Ask::get(&["notifiers"]), None).await
+    }
+
+    pub(crate) async fn test_notifier(&self, name: &str) -> Outcome<NoticeView> {
+        self.ask(Ask::new(Method::POST, &["notifiers", name, "test"])).await
+    }
+
+    /// By its delivery id.
+    pub(crate) async fn notice(&self, id: &str) -> Outcome<NoticeView> {
+        self.ask(Ask::get(&["notices", id])).await
     }
 
     /// The token that asks.

@@ -154,6 +154,11 @@ async fn look(client: &Client, only: Option<&ClusterName>, report: &mut Report) 
     server("postgres", &status.servers.postgres, report);
     server("rabbitmq", &status.servers.rabbitmq, report);
     server("store", &status.servers.store, report);
+    for trouble in &status.notices {
+        let next =
+            format!("ringvault notify list; when it is mended: ringvault notify test {}", trouble.notifier);
+        report.bad("notices", super::status::words(trouble), next);
+    }
     if status.servers.postgres.state == ServerState::Down {
         return Some(Exit::Unreachable);
     }

@@ -12,6 +12,7 @@ pub(crate) mod hold;
 pub(crate) mod job;
 pub(crate) mod key;
 pub(crate) mod node;
+pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod purge;
 pub(crate) mod restore;
@@ -43,6 +44,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Evidence(command) => evidence::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
+        Command::Notify(command) => notify::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Catalog(command) => catalog::run(context, command).await,
         Command::Generate(command) => generate::run(context, &command),

@@ -4,14 +4,16 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Duration, Utc};
 use clap::Args;
-use ringvault_core::api::{ClusterStatus, FleetStatus, RpoState, ServerState, ServerStatus, Servers};
+use ringvault_core::api::{
+    ClusterStatus, FleetStatus, NoticeTrouble, RpoState, ServerState, ServerStatus, Servers,
+};
 
 use crate::{
     args::shared::ClusterOption,
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{Cell, Output, Table, Tone, human, or_none, style::paint, tone_of_state},
+    output::{Cell, Output, Table, Tone, human, one_line, or_none, style::paint, tone_of_state},
 };
 
 /// Which clusters.
@@ -48,10 +50,25 @@ fn text(out: &Output, status: &FleetStatus) -> String {
     } else {
         text += &table.render(out.style.stdout);
     }
+    for trouble in &status.notices {
+        let _ = writeln!(text, "notices: {}", paint(&words(trouble), Tone::Bad, out.style.stdout));
+    }
     if let Some(next) = &status.next {
         let _ = writeln!(text, "Next: {next}");
     }
     text
+}
+
+/// `pager: 3 given up, 1 failing (it answered 500 Internal Server Error)`.
+pub(super) fn words(trouble: &NoticeTrouble) -> String {
+    let counts = [(trouble.given_up, "given up"), (trouble.failing, "failing")];
+    let counts: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    let why = trouble.error.as_deref().map(|why| format!(" ({})", one_line(why))).unwrap_or_default();
+    format!("{}: {}{why}", trouble.notifier, counts.join(", "))
 }
 
 fn servers_line(out: &Output, servers: &Servers) -> String {
@@ -141,8 +158,23 @@ mod tests {
                 store: ServerStatus::ok(),
             },
             clusters: vec![cluster("orders-prod", 21_840, RpoState::Ok, 9), late],
+            notices: Vec::new(),
             next: Some("ringvault node list -c ref-prod".to_owned()),
         }
+    }
+
+    #[test]
+    fn notices_that_do_not_arrive_are_told() {
+        let plain = Style { stdout: false, stderr: false, live: false };
+        let out = Output::new(false, plain, chrono_tz::Tz::UTC);
+        let mut fleet = fleet();
+        let error = Some("it answered 500\nInternal".to_owned());
+        fleet.notices = vec![NoticeTrouble { notifier: "pager".to_owned(), given_up: 3, failing: 1, error }];
+        let text = text(&out, &fleet);
+        assert!(
+            text.contains("\nnotices: pager: 3 given up, 1 failing (it answered 500 Internal)\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -46,12 +46,12 @@ impl<S: Send + Sync> FromRequest<S> for TaggedSpec {
 
 /// Reads a job's specification as `POST /v1/jobs` takes it. What is wrong is said as it would be answered.
 pub fn parse_job_spec(body: &[u8]) -> Result<JobSpec, Box<Problem>> {
-    read_spec(body).map_err(|ApiError(problem)| problem)
+    read_spec(body).map_err(|ApiError(problem, _)| problem)
 }
 
 /// Reads a body of a form of its own as the routes do. What is wrong is said as it would be answered.
 pub fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Problem>> {
-    read_json(body).map_err(|ApiError(problem)| problem)
+    read_json(body).map_err(|ApiError(problem, _)| problem)
 }
 
 /// Reads the kind first: serde reads a tagged enum through a buffer that forgets where it is, and

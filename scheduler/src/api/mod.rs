@@ -18,6 +18,7 @@ mod route;
 mod routes;
 mod serve;
 mod status;
+mod tls;
 mod ui;
 
 use std::{ops::DerefMut, sync::Arc};
@@ -27,11 +28,14 @@ use ringvault_state::{PgConnection, StateError};
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use auth::AdminToken;
+use auth::{AdminToken, Throttle};
 use health::StoreHealth;
 pub(crate) use metrics::DURATION_BOUNDS;
-use metrics::Metrics;
+use metrics::{Local, Metrics};
 use problem::ApiResult;
+use tls::Certificate;
+
+pub(crate) use status::fleet;
 
 pub use extract::{parse_body, parse_job_spec};
 pub use serve::{Server, ServerError};
@@ -43,6 +47,9 @@ struct Api {
     admin: AdminToken,
     metrics: Metrics,
     store: StoreHealth,
+    throttle: Throttle,
+    /// What the API is served with, over TLS.
+    certificate: Option<Arc<Certificate>>,
     /// Cancelled when the server stops: streams end then.
     stopping: CancellationToken,
 }
@@ -50,13 +57,24 @@ struct Api {
 type ApiState = Arc<Api>;
 
 impl Api {
-    fn new(ctx: Arc<Context>, admin: AdminToken, stopping: CancellationToken) -> Self {
-        Self { ctx, admin, metrics: Metrics::default(), store: StoreHealth::default(), stopping }
+    fn new(
+        ctx: Arc<Context>,
+        admin: AdminToken,
+        certificate: Option<Arc<Certificate>>,
+        stopping: CancellationToken,
+    ) -> Self {
+        let (metrics, store, throttle) = (Metrics::default(), StoreHealth::default(), Throttle::default());
+        Self { ctx, admin, metrics, store, throttle, certificate, stopping }
     }
 
     /// A connection to the database.
     async fn conn(&self) -> ApiResult<impl DerefMut<Target = PgConnection> + use<>> {
         Ok(self.ctx.db.acquire().await.map_err(StateError::from)?)
+    }
+
+    /// What this process alone can tell Prometheus.
+    fn local_measures(&self) -> Local {
+        Local { certificate_ends: self.certificate.as_ref().map(|certificate| certificate.not_after()) }
     }
 
     /// A worker that was not heard for so long is silent.

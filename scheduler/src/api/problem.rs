@@ -1,5 +1,7 @@
 //! How a request is refused: a [`Problem`] with its status, and the log line that goes with it.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
@@ -11,13 +13,13 @@ use ringvault_state::StateError;
 /// A handler's answer.
 pub(super) type ApiResult<T> = Result<T, ApiError>;
 
-/// A refusal on its way out.
+/// A refusal on its way out, and after how many seconds it may be another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError(pub(super) Box<Problem>);
+pub(super) struct ApiError(pub(super) Box<Problem>, pub(super) Option<u64>);
 
 impl ApiError {
     fn new(status: StatusCode, code: &str, title: &str, detail: impl Into<String>) -> Self {
-        Self(Box::new(Problem::new(status.as_u16(), code, title, detail)))
+        Self(Box::new(Problem::new(status.as_u16(), code, title, detail)), None)
     }
 
     /// 400: the request is not well formed.
@@ -57,6 +59,16 @@ impl ApiError {
     /// 422: a guard refuses it.
     pub(super) fn refused(code: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, "a guard refuses this", detail)
+    }
+
+    /// 429: it was wrong about its token too often.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + 1;
+        let detail = format!("too many wrong tokens from this address; try again in {seconds} s");
+        let title = "wrong too often";
+        let mut error = Self::new(StatusCode::TOO_MANY_REQUESTS, "RV-AUTH-OFTEN", title, detail);
+        error.1 = Some(seconds);
+        error
     }
 
     /// 503: a dependency cannot be reached.
@@ -120,6 +132,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(*self.0)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.1 {
+            headers.insert(axum::http::header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         if status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"ringvault\"");
             headers.insert(axum::http::header::WWW_AUTHENTICATE, challenge);

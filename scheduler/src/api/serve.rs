@@ -11,7 +11,9 @@ use axum::{
     },
     middleware::map_response,
     response::Response,
+    serve::ListenerExt as _,
 };
+use ringvault_tls::TlsError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::{
@@ -19,7 +21,14 @@ use tower_http::{
     trace::TraceLayer,
 };
 
-use super::{Api, auth::AdminToken, problem::ApiError, route, routes, ui};
+use super::{
+    Api,
+    auth::AdminToken,
+    problem::ApiError,
+    route, routes,
+    tls::{Certificate, Socket},
+    ui,
+};
 use crate::Context;
 
 /// The largest body that is read; policies and specifications are a few kilobytes.
@@ -36,6 +45,9 @@ pub enum ServerError {
         /// The system's words.
         cause: io::Error,
     },
+    /// A certificate or key cannot be used.
+    #[error("http.tls: {0}")]
+    Tls(#[from] TlsError),
     /// The address is taken, or not this machine's.
     #[error("the HTTP API cannot listen on {listen}: {cause}")]
     Listen {
@@ -57,7 +69,8 @@ pub enum ServerError {
 /// The API on a socket that listens but is not answered yet.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    socket: Socket,
+    certificate: Option<Arc<Certificate>>,
     listen: SocketAddr,
     router: Router,
     stopping: CancellationToken,
@@ -69,13 +82,15 @@ impl Server {
     pub async fn bind(ctx: Arc<Context>) -> Result<Self, ServerError> {
         let path = ctx.config.api.admin_token_file.clone();
         let admin = AdminToken::read(&path).map_err(|cause| ServerError::AdminToken { path, cause })?;
+        let certificate = ctx.config.http.tls.as_ref().map(Certificate::read).transpose()?;
         let listen = ctx.config.listen;
         let failed = |cause| ServerError::Listen { listen, cause };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let listen = listener.local_addr().map_err(failed)?;
+        let socket = Socket::over(listener, certificate.clone()).map_err(failed)?;
         let stopping = CancellationToken::new();
-        let router = assemble(Api::new(ctx, admin, stopping.clone()));
-        Ok(Self { listener, listen, router, stopping })
+        let router = assemble(Api::new(ctx, admin, certificate.clone(), stopping.clone()));
+        Ok(Self { socket, certificate, listen, router, stopping })
     }
 
     /// Where it listens.
@@ -85,16 +100,24 @@ impl Server {
 
     /// Answers until `stop`, then ends streams and waits for the requests under way.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
-        let Self { listener, listen, router, stopping } = self;
-        tracing::info!(%listen, "the HTTP API listens");
+        let Self { socket, certificate, listen, router, stopping } = self;
+        tracing::info!(%listen, tls = certificate.is_some(), "the HTTP API listens");
+        let follows = certificate.map(|certificate| {
+            let stop = stop.clone();
+            tokio::spawn(async move { certificate.follow(&stop).await })
+        });
         let stopped = async move {
             stop.cancelled().await;
             stopping.cancel();
         };
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stopped)
-            .await
-            .map_err(|cause| ServerError::Serve { listen, cause })
+        // Through `tap_io`, since only then the peer's address is handed to requests.
+        let socket = socket.tap_io(|_| ());
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let ended = axum::serve(socket, service).with_graceful_shutdown(stopped).await;
+        if let Some(follows) = follows {
+            follows.abort();
+        }
+        ended.map_err(|cause| ServerError::Serve { listen, cause })
     }
 }
 

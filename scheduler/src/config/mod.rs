@@ -1,20 +1,25 @@
 //! The configuration file: TOML, read strictly. A field that is not known is refused with its line.
 
+mod notify;
 mod requests;
 mod timing;
 
 use std::{
-    net::SocketAddr,
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ipnet::IpNet;
 use ringvault_core::{api::StorePrice, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_state::PostgresConfig;
+use ringvault_tls::ServerTls;
 use ringvault_vault::VaultConfig;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use notify::{NotifierConfig, NotifierKind, NotifyProblem};
 pub use requests::RequestsConfig;
 pub(crate) use timing::delta;
 pub use timing::{RetryConfig, TimingConfig};
@@ -39,6 +44,9 @@ pub struct Config {
     pub signing: SigningConfig,
     /// The HTTP API.
     pub api: ApiConfig,
+    /// How it is served.
+    #[serde(default)]
+    pub http: HttpConfig,
     /// What users of the broker may ask for.
     #[serde(default)]
     pub requests: RequestsConfig,
@@ -51,6 +59,9 @@ pub struct Config {
     /// How long it remembers.
     #[serde(default)]
     pub history: HistoryConfig,
+    /// Whom to tell what, by name.
+    #[serde(default)]
+    pub notify: BTreeMap<String, NotifierConfig>,
     /// What the store costs, for the dashboard.
     pub store_price: Option<StorePriceConfig>,
 }
@@ -95,6 +106,30 @@ impl Default for HistoryConfig {
 pub struct SigningConfig {
     /// The key file, the same on schedulers and workers.
     pub key_file: PathBuf,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// With it the API and the dashboard are served over TLS, and over nothing else.
+    pub tls: Option<ServerTls>,
+    /// Addresses and networks of proxies whose `X-Forwarded-For` is believed, for the bound on failed
+    /// sign-ins and for the audit log.
+    #[serde(default, deserialize_with = "networks")]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `10.0.0.0/8`, or one address.
+fn networks<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<IpNet>, D::Error> {
+    let given = Vec::<String>::deserialize(input)?;
+    let read = |text: &String| {
+        let found: Option<IpNet> = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        found.ok_or_else(|| {
+            D::Error::custom(format!("{text:?} is no address and no network such as 10.0.0.0/8"))
+        })
+    };
+    given.iter().map(read).collect()
 }
 
 /// `[api]`
@@ -157,14 +192,30 @@ impl Config {
             invalid(line, ringvault_core::text::cause(error.message()))
         })?;
         config.id = id.unwrap_or(config.id);
-        let id_is_plain =
-            config.id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
-        if config.id.is_empty() || config.id.len() > 64 || !id_is_plain {
+        if !is_plain(&config.id) {
             let why = "`id`, here or by --id, has 1 to 64 letters, digits, '-', '_' or '.'";
             return Err(invalid(1, why.to_owned()));
         }
+        for (name, notifier) in &config.notify {
+            // Where its table begins; the file was read, so it is there in some form.
+            let line = text.lines().position(|line| line.contains(name.as_str()) && line.contains("notify"));
+            let line = line.map_or(1, |line| line + 1);
+            if !is_plain(name) {
+                let why = "the name of a [notify.NAME] has 1 to 64 letters, digits, '-', '_' or '.'";
+                return Err(invalid(line, why.to_owned()));
+            }
+            if let Some(why) = notifier.problem() {
+                return Err(invalid(line, format!("notify.{name}: {why}")));
+            }
+        }
         Ok(config)
     }
+}
+
+/// Whether this can be a name of ours.
+fn is_plain(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -211,6 +262,28 @@ admin_token_file = "/run/token"
         for text in [&shared, MINIMAL] {
             let config = Config::parse_as(text, Path::new("s.toml"), Some("pod-7".to_owned())).unwrap();
             assert_eq!(config.id, "pod-7");
+        }
+    }
+
+    #[test]
+    fn a_receiver_of_notices_says_how_and_where() {
+        use ringvault_core::notice::Happening;
+        let with = |settings: &str| read(&format!("{MINIMAL}[notify.pager]\n{settings}"));
+        let config = with("kind = \"webhook\"\nurl = \"https://h/x\"\nevents = [\"late\"]\n").unwrap();
+        assert_eq!(config.notify["pager"].filter().events, [Happening::Late]);
+        assert_eq!(config.notify["pager"].give_up_after, Duration::from_secs(86_400));
+        assert!(!format!("{config:?}").contains("https://h/x"), "a URL may be a secret");
+        for (settings, says) in [
+            ("kind = \"webhook\"\n", "exactly one of url"),
+            ("kind = \"pigeon\"\nurl = \"https://h\"\n", "pigeon"),
+            ("kind = \"webhook\"\nurl = \"https://h\"\nevents = [\"lat\"]\n", "lat"),
+            ("kind = \"slack\"\nurl = \"https://h\"\nsecret_env = \"S\"\n", "only a webhook is signed"),
+            ("kind = \"smtp\"\nurl = \"smtp://h\"\n", "a mail needs from and to"),
+            ("kind = \"webhook\"\nurl = \"https://h\"\nto = [\"a@b\"]\n", "for kind = \"smtp\""),
+            ("kind = \"webhook\"\nurl = \"https://h\"\nevent = []\n", "event"),
+        ] {
+            let error = with(settings).unwrap_err();
+            assert!(error.contains(says) && error.starts_with("s.toml, line "), "{error}");
         }
     }
 

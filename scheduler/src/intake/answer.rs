@@ -49,6 +49,7 @@ pub(super) async fn write(ctx: &Context, rejected: RequestRejected) -> Result<()
     let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
     around!("intake.answer").run(write_in(ctx, &mut conn, rejected)).await?;
     ctx.wake.relay.notify_one();
+    ctx.wake.notices.notify_waiters();
     Ok(())
 }
 

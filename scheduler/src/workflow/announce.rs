@@ -1,7 +1,9 @@
 //! Events for other systems, in the outbox with what they announce.
 
+use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName,
+    api::JobResult,
     job::{JobEvent as Happened, JobState},
     task::SealResult,
 };
@@ -12,15 +14,13 @@ use ringvault_queue::{
 use ringvault_state::{PgConnection, jobs::JobRow, outbox};
 
 use super::{DriveError, Step, send::as_row};
-use crate::{Context, audit};
+use crate::{Context, audit, notify};
 
 /// A job exists.
 pub async fn job_created(ctx: &Context, conn: &mut PgConnection, job: &JobRow) -> Result<(), DriveError> {
     audit::job_created(conn, job).await?;
     let event = Event::JobCreated(job_event(job));
-    let envelope = Envelope::new(ctx.source(), job.created_at, event);
-    outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
-    Ok(())
+    publish(ctx, conn, job.created_at, event, None).await
 }
 
 /// A request was refused. Nothing else was written.
@@ -30,9 +30,7 @@ pub async fn request_rejected(
     rejected: RequestRejected,
 ) -> Result<(), DriveError> {
     let now = ringvault_state::now(conn).await?;
-    let envelope = Envelope::new(ctx.source(), now, Event::RequestRejected(rejected));
-    outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
-    Ok(())
+    publish(ctx, conn, now, Event::RequestRejected(rejected), None).await
 }
 
 /// A job has come to another state. Pauses, resumes and retries are nobody else's business.
@@ -87,8 +85,21 @@ pub(super) async fn backup_damaged(
 }
 
 async fn emit(step: &mut Step<'_>, event: Event) -> Result<(), DriveError> {
-    let envelope = Envelope::new(step.ctx.source(), step.now, event);
-    outbox::insert(step.conn, &[as_row(Publish::event(&envelope)?)]).await?;
+    publish(step.ctx, step.conn, step.now, event, step.job.outcome).await
+}
+
+/// Writes an event for other systems, and the notices of it for people.
+async fn publish(
+    ctx: &Context,
+    conn: &mut PgConnection,
+    at: DateTime<Utc>,
+    event: Event,
+    outcome: Option<JobResult>,
+) -> Result<(), DriveError> {
+    let telling = notify::compose::of_event(&event, outcome);
+    notify::tell(ctx, conn, at, &telling).await?;
+    let envelope = Envelope::new(ctx.source(), at, event);
+    outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
     Ok(())
 }
 

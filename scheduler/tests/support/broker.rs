@@ -16,7 +16,7 @@ fn variable(name: &str) -> String {
     })
 }
 
-fn rabbitmqctl(arguments: &[&str]) {
+pub fn rabbitmqctl(arguments: &[&str]) {
     let line = variable("RINGVAULT_TEST_RABBITMQCTL");
     let mut words = line.split_whitespace();
     let program = words.next().expect("RINGVAULT_TEST_RABBITMQCTL is a command line");
@@ -36,6 +36,15 @@ impl Broker {
 
     pub fn url(&self) -> &str {
         self.url.as_str()
+    }
+
+    /// The same broker, user and virtual host over TLS.
+    pub fn url_by_tls(&self, host: &str, port: u16) -> String {
+        let url = self.url.as_str().replacen("amqp://", "amqps://", 1);
+        let mut url: url::Url = url.parse().expect("an AMQP URL");
+        url.set_host(Some(host)).expect("a host");
+        url.set_port(Some(port)).expect("a port");
+        url.to_string()
     }
 
     pub fn config(&self) -> QueueConfig {

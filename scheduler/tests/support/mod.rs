@@ -1,12 +1,16 @@
 //! A scheduler's parts over a real Postgres, and workers that say what a test wants them to say.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
+#[path = "../../../shared/tls/tests/support/mod.rs"]
+pub mod authority;
 pub mod broker;
 pub mod http;
 pub mod invariants;
+pub mod receiver;
 pub mod replay;
 pub mod running;
 pub mod station;
+pub mod tls;
 pub mod vault_hands;
 pub mod worker;
 

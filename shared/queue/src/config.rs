@@ -2,7 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use lapin::uri::{AMQPUri, SASLMechanism};
+use lapin::uri::{AMQPScheme, AMQPUri, SASLMechanism};
+use ringvault_tls::{ClientTls, TlsError};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use url::{Host, Url};
@@ -13,27 +14,30 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// Milliseconds a TCP connect may take unless the URL says otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
 
-/// The `[queue]` section of a configuration file. Exactly one of the two is given.
+/// The `[rabbitmq]` section of a configuration file. Exactly one of the two URLs is given.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueueConfig {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS with the system's roots.
+    /// `amqp://user:password@host:5672/vhost`, or `amqps://host:5671/…` for TLS. With
+    /// `?auth_mechanism=external` the broker takes the user from the client's certificate.
     pub url: Option<SecretString>,
     /// A file that holds the URL, for secrets that are mounted.
     pub url_file: Option<PathBuf>,
+    /// Whom to trust and who we are, for `amqps://`; the system's authorities and nobody when absent.
+    pub tls: Option<ClientTls>,
 }
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Neither or both were given.
-    #[error("exactly one of queue.url and queue.url_file must be given, not {given}")]
+    #[error("exactly one of rabbitmq.url and rabbitmq.url_file must be given, not {given}")]
     NotOne {
         /// `neither` or `both`.
         given: &'static str,
     },
     /// The file cannot be read.
-    #[error("queue.url_file {} cannot be read: {cause}", path.display())]
+    #[error("rabbitmq.url_file {} cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -46,21 +50,44 @@ pub enum ConfigError {
         /// What is wrong. Never the URL itself, which holds a password.
         why: String,
     },
+    /// `[rabbitmq.tls]` for a connection that has none.
+    #[error(
+        "there is rabbitmq.tls, but the queue's URL begins with amqp://: write amqps://, with the port for TLS"
+    )]
+    Plain,
+    /// A certificate or key cannot be used.
+    #[error("rabbitmq.tls: {0}")]
+    Tls(#[from] TlsError),
 }
 
 /// A broker's address with credentials. Shown without the password.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) uri: AMQPUri,
+    /// Of an `amqps://` address.
+    pub(crate) tls: Option<ClientTls>,
 }
 
 impl QueueConfig {
     /// A configuration from a URL at hand.
     pub fn from_url(url: impl Into<String>) -> Self {
-        Self { url: Some(SecretString::from(url.into())), url_file: None }
+        Self { url: Some(SecretString::from(url.into())), ..Self::default() }
     }
 
     pub(crate) fn endpoint(&self) -> Result<Endpoint, ConfigError> {
+        let mut endpoint = self.address()?;
+        match (&self.tls, &mut endpoint.tls) {
+            (Some(_), None) => return Err(ConfigError::Plain),
+            (Some(given), Some(tls)) => {
+                given.check()?;
+                tls.clone_from(given);
+            }
+            (None, _) => {}
+        }
+        Ok(endpoint)
+    }
+
+    fn address(&self) -> Result<Endpoint, ConfigError> {
         match (&self.url, &self.url_file) {
             (Some(url), None) => url.expose_secret().parse(),
             (None, Some(path)) => std::fs::read_to_string(path)
@@ -103,7 +130,8 @@ impl FromStr for Endpoint {
         }
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT_MS);
-        Ok(Self { uri })
+        let tls = (uri.scheme == AMQPScheme::AMQPS).then(ClientTls::default);
+        Ok(Self { uri, tls })
     }
 }
 
@@ -163,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_tls_is_for_a_connection_that_has_it() {
+        let with = |url: &str| QueueConfig { tls: Some(ClientTls::default()), ..QueueConfig::from_url(url) };
+        assert!(matches!(with("amqp://u:p@h").endpoint(), Err(ConfigError::Plain)));
+        assert_eq!(with("amqps://u:p@h").endpoint().unwrap().uri.authority.port, 5671);
+        assert!(
+            endpoint("amqps://u:p@h").unwrap().tls.is_some() && endpoint("amqp://h").unwrap().tls.is_none()
+        );
+        let none = ClientTls { ca_file: Some("/nowhere/ca.pem".into()), ..ClientTls::default() };
+        let error =
+            QueueConfig { tls: Some(none), ..QueueConfig::from_url("amqps://h") }.endpoint().unwrap_err();
+        assert!(error.to_string().starts_with("rabbitmq.tls: ca_file /nowhere/ca.pem"), "{error}");
+        let by_certificate = endpoint("amqps://h/v?auth_mechanism=external").unwrap();
+        assert_eq!(by_certificate.to_string(), "h:5671 (vhost \"v\", user by certificate)");
+    }
+
+    #[test]
     fn the_file_s_form() {
         let read = |text: &str| toml::from_str::<QueueConfig>(text);
         let config = read("url = \"amqp://u:hush@h\"").unwrap();
@@ -172,7 +216,7 @@ mod tests {
 
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "amqp://u:p@h/v\n").unwrap();
-        let by_file = QueueConfig { url: None, url_file: Some(file.path().to_owned()) };
+        let by_file = QueueConfig { url_file: Some(file.path().to_owned()), ..QueueConfig::default() };
         assert_eq!(by_file.endpoint().unwrap().uri.vhost, "v");
     }
 }

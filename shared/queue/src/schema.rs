@@ -4,7 +4,11 @@
 //! under `docs/schemas/` and a test holds them to the types; `RINGVAULT_UPDATE_SCHEMAS=1 cargo test
 //! -p ringvault-queue schemas` writes them anew.
 
+mod asyncapi;
+
 use serde_json::{Map, Value, json};
+
+pub use asyncapi::asyncapi;
 
 use crate::{Beat, Event, Message, Report, Request, TaskMessage, envelope};
 

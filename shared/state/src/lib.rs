@@ -26,6 +26,7 @@ pub mod holds;
 pub mod inbox;
 pub mod jobs;
 pub mod log;
+pub mod notices;
 pub mod outbox;
 pub mod policies;
 pub mod pool;

@@ -7,23 +7,29 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use ringvault_tls::{ClientTls, TlsError, Trouble, explain};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sqlx::{
     Connection, PgConnection,
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode},
 };
+use url::Url;
 
 /// The `[postgres]` section of a configuration file. Exactly one of the two URLs is given.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostgresConfig {
-    /// `postgres://user:password@host:5432/database`.
+    /// `postgres://user:password@host:5432/database`. It may say `?sslmode=verify-full` with
+    /// `sslrootcert`, `sslcert` and `sslkey`, as libpq has them.
     pub url: Option<SecretString>,
     /// A file that holds the URL, for secrets that are mounted.
     pub url_file: Option<PathBuf>,
     /// Connections at most; 16 when absent.
     pub max_connections: Option<u32>,
+    /// TLS with the server's certificate and host name verified (`sslmode=verify-full`), whatever the
+    /// URL says of it.
+    pub tls: Option<ClientTls>,
 }
 
 /// Why the database cannot be used. Never holds the URL, which has a password in it.
@@ -46,6 +52,17 @@ pub enum OpenError {
     /// Not a URL of Postgres.
     #[error("the URL of postgres is not valid; it has the form postgres://user:password@host:5432/database")]
     BadUrl,
+    /// A certificate or key cannot be used.
+    #[error("postgres.tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The server's certificate is not to be trusted, or it speaks no TLS.
+    #[error("postgres at {server} cannot be trusted: {cause}")]
+    Untrusted {
+        /// Host, port and database.
+        server: String,
+        /// Why.
+        cause: String,
+    },
     /// The server refused the user, the password or the database.
     #[error("postgres at {server} refused access: {cause}")]
     AccessRefused {
@@ -151,14 +168,58 @@ impl PostgresConfig {
             (None, None) => return Err(OpenError::NotOne { given: "neither" }),
             (Some(_), Some(_)) => return Err(OpenError::NotOne { given: "both" }),
         };
-        let options: PgConnectOptions = url.expose_secret().trim().parse().map_err(|_| OpenError::BadUrl)?;
+        let url = url.expose_secret().trim();
+        let options: PgConnectOptions = url.parse().map_err(|_| OpenError::BadUrl)?;
+        let options = match &self.tls {
+            Some(tls) => verified(options, tls)?,
+            None => {
+                files_of(url).check()?;
+                options
+            }
+        };
         Ok(options.application_name("ringvault-scheduler").options(NETWORK))
     }
 }
 
+/// The driver reads the files for each connection, so renewed certificates need no restart; here they
+/// are read to say what is wrong with them by name.
+fn verified(options: PgConnectOptions, tls: &ClientTls) -> Result<PgConnectOptions, OpenError> {
+    tls.check()?;
+    let mut options = options.ssl_mode(PgSslMode::VerifyFull);
+    if let Some(file) = &tls.ca_file {
+        options = options.ssl_root_cert(file);
+    }
+    if let (Some(certificate), Some(key)) = (&tls.certificate_file, &tls.key_file) {
+        options = options.ssl_client_cert(certificate).ssl_client_key(key);
+    }
+    Ok(options)
+}
+
+/// The files that a URL names.
+fn files_of(url: &str) -> ClientTls {
+    let mut files = ClientTls::default();
+    let Ok(url) = Url::parse(url) else { return files };
+    for (name, value) in url.query_pairs() {
+        let file = match name.as_ref() {
+            "sslrootcert" | "ssl-root-cert" | "ssl-ca" => &mut files.ca_file,
+            "sslcert" | "ssl-cert" => &mut files.certificate_file,
+            "sslkey" | "ssl-key" => &mut files.key_file,
+            _ => continue,
+        };
+        *file = Some(PathBuf::from(value.as_ref()));
+    }
+    files
+}
+
 fn connect_error(server: &str, error: sqlx::Error) -> OpenError {
     let server = server.to_owned();
+    match explain(&error) {
+        Some(Trouble::Untrusted(cause)) => return OpenError::Untrusted { server, cause },
+        Some(Trouble::Refused(cause)) => return OpenError::AccessRefused { server, cause },
+        None => {}
+    }
     match error {
+        sqlx::Error::Tls(cause) => OpenError::Untrusted { server, cause: cause.to_string() },
         // Class 28: invalid authorization; 3D000: no such database; 42501: no right to connect.
         sqlx::Error::Database(error)
             if error

@@ -8,12 +8,13 @@
 
 mod secret;
 pub(super) mod session;
+mod throttle;
 
-use std::{io, path::Path};
+use std::{io, net::IpAddr, path::Path, time::Instant};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -23,6 +24,7 @@ use ringvault_state::tokens;
 use uuid::Uuid;
 
 pub(super) use secret::{TokenHash, TokenSecret};
+pub(super) use throttle::{Throttle, address};
 
 use super::{
     ApiState,
@@ -129,7 +131,8 @@ pub(super) async fn guard(
         Access::Open => return next.run(request).await,
         Access::Needs(role) => role,
     };
-    match admit(&api, request.method(), request.headers(), role).await {
+    let from = address(request.extensions(), request.headers(), &api.ctx.config.http.trusted_proxies);
+    match admit(&api, from, request.method(), request.headers(), role).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -138,13 +141,20 @@ pub(super) async fn guard(
     }
 }
 
-async fn admit(api: &ApiState, method: &Method, headers: &HeaderMap, role: Role) -> ApiResult<Caller> {
+async fn admit(
+    api: &ApiState,
+    from: IpAddr,
+    method: &Method,
+    headers: &HeaderMap,
+    role: Role,
+) -> ApiResult<Caller> {
     let caller = if let Some(given) = bearer(headers) {
-        Caller { token: identify(api, given).await?, session_until: None }
+        Caller { token: bounded(api, from, identify(api, given)).await?, session_until: None }
     } else if let Some(cookie) = session::cookie(headers) {
         if !method.is_safe() {
             session::require_own_page(headers)?;
         }
+        // Not bounded: a page whose session is over asks for many things at once.
         session::identify(api, cookie).await?
     } else {
         let detail = "this needs a token in the header Authorization: Bearer";
@@ -152,6 +162,22 @@ async fn admit(api: &ApiState, method: &Method, headers: &HeaderMap, role: Role)
     };
     caller.require(role)?;
     Ok(caller)
+}
+
+/// Finds out who asks, as often as an address may be wrong about that.
+pub(super) async fn bounded<T>(
+    api: &ApiState,
+    from: IpAddr,
+    finding: impl Future<Output = ApiResult<T>>,
+) -> ApiResult<T> {
+    if let Some(wait) = api.throttle.wait(from, Instant::now()) {
+        return Err(ApiError::too_often(wait));
+    }
+    finding.await.inspect_err(|error| {
+        if error.0.status == StatusCode::UNAUTHORIZED.as_u16() {
+            api.throttle.failed(from, Instant::now());
+        }
+    })
 }
 
 /// The token that was given, if it may be used.

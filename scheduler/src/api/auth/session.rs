@@ -6,18 +6,28 @@
 //! can make a browser send it (`SameSite=Strict`), and what changes something must also come from a
 //! page of ours ([`require_own_page`]), which is a second lock on the same door.
 
+use std::net::IpAddr;
+
 use axum::http::{
     HeaderMap, HeaderValue,
     header::{COOKIE, InvalidHeaderValue},
 };
 use chrono::TimeDelta;
 use ringvault_core::api::TokenView;
-use ringvault_state::sessions::{self, Stands};
+use ringvault_fault::around;
+use ringvault_state::{
+    StateError,
+    sessions::{self, Stands},
+};
+use serde_json::json;
 
 use super::{Caller, TokenHash, TokenSecret};
-use crate::api::{
-    ApiState,
-    problem::{ApiError, ApiResult},
+use crate::{
+    api::{
+        ApiState,
+        problem::{ApiError, ApiResult},
+    },
+    audit,
 };
 
 const NAME: &str = "ringvault_session";
@@ -70,33 +80,45 @@ pub(in crate::api) async fn begin(
     api: &ApiState,
     headers: &HeaderMap,
     token: TokenView,
+    from: IpAddr,
 ) -> ApiResult<(Caller, HeaderValue)> {
     let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
     let (hash, cookie) = (secret.hash(), secret.reveal());
     let bound = bind(&cookie, &api.admin.hash);
     let stands = if token.id.is_nil() { Stands::Admin(bound.as_bytes()) } else { Stands::Token(token.id) };
-    let mut conn = api.conn().await?;
-    let until = sessions::begin(&mut conn, hash.as_bytes(), stands, LASTS).await?;
-    let set = set_cookie(headers, &cookie, LASTS).map_err(|error| ApiError::defect(&error))?;
-    Ok((Caller { token, session_until: Some(until) }, set))
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let until = sessions::begin(&mut tx, hash.as_bytes(), stands, LASTS).await?;
+    let caller = Caller { token, session_until: Some(until) };
+    let details = json!({ "address": from, "role": caller.token.role, "until": until });
+    audit::record(&mut tx, &caller.actor(), "session.begin", None, "dashboard", &details).await?;
+    ringvault_state::commit(tx, around!("session.begin")).await?;
+    let set =
+        set_cookie(is_secure(api, headers), &cookie, LASTS).map_err(|error| ApiError::defect(&error))?;
+    Ok((caller, set))
 }
 
 /// Signs it out: the cookie to set.
-pub(in crate::api) async fn end(api: &ApiState, headers: &HeaderMap) -> ApiResult<HeaderValue> {
+pub(in crate::api) async fn end(
+    api: &ApiState,
+    headers: &HeaderMap,
+    caller: &Caller,
+) -> ApiResult<HeaderValue> {
     if let Some(cookie) = cookie(headers) {
-        sessions::end(&mut *api.conn().await?, TokenHash::of(cookie).as_bytes()).await?;
+        let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+        sessions::end(&mut tx, TokenHash::of(cookie).as_bytes()).await?;
+        audit::record(&mut tx, &caller.actor(), "session.end", None, "dashboard", &json!({})).await?;
+        ringvault_state::commit(tx, around!("session.end")).await?;
     }
-    set_cookie(headers, "", TimeDelta::zero()).map_err(|error| ApiError::defect(&error))
+    set_cookie(is_secure(api, headers), "", TimeDelta::zero()).map_err(|error| ApiError::defect(&error))
 }
 
-/// Behind a proxy that speaks TLS the cookie is for TLS alone.
-fn set_cookie(
-    headers: &HeaderMap,
-    cookie: &str,
-    lasts: TimeDelta,
-) -> Result<HeaderValue, InvalidHeaderValue> {
-    let is_tls = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
-    let secure = if is_tls { "; Secure" } else { "" };
+/// Where TLS is spoken, here or by a proxy before us, the cookie is for TLS alone.
+fn is_secure(api: &ApiState, headers: &HeaderMap) -> bool {
+    api.certificate.is_some() || headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https")
+}
+
+fn set_cookie(is_secure: bool, cookie: &str, lasts: TimeDelta) -> Result<HeaderValue, InvalidHeaderValue> {
+    let secure = if is_secure { "; Secure" } else { "" };
     let seconds = lasts.num_seconds();
     let text = format!("{NAME}={cookie}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     let mut value = HeaderValue::from_str(&text)?;
@@ -143,11 +165,10 @@ mod tests {
 
     #[test]
     fn a_cookie_is_for_no_script_and_no_other_site() {
-        let plain = set_cookie(&headers(&[]), "rv_x", LASTS).unwrap();
+        let plain = set_cookie(false, "rv_x", LASTS).unwrap();
         let plain = plain.to_str().unwrap();
         assert!(plain.contains("HttpOnly") && plain.contains("SameSite=Strict") && !plain.contains("Secure"));
-        let tls = headers(&[("x-forwarded-proto", "https")]);
-        assert!(set_cookie(&tls, "rv_x", LASTS).unwrap().to_str().unwrap().ends_with("; Secure"));
+        assert!(set_cookie(true, "rv_x", LASTS).unwrap().to_str().unwrap().ends_with("; Secure"));
     }
 
     #[test]

@@ -6,18 +6,20 @@
 
 mod text;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use ringvault_core::api::PolicyView;
+use chrono::{DateTime, TimeDelta, Utc};
+use ringvault_core::api::{ClusterStatus, NodeState, NodeView, PolicyView, RpoState};
 use ringvault_state::{
     PgConnection, StateResult,
     read::{
         measures::{self, Durations, Measure},
-        policies,
+        nodes, policies,
     },
 };
 use tokio::{sync::Mutex, time::Instant};
 
+use super::status;
 use text::{Kind, Page};
 
 /// How long a page is kept.
@@ -28,7 +30,7 @@ pub(crate) const DURATION_BOUNDS: [f64; 10] =
     [60.0, 300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0];
 
 /// Every metric that [`measures::all`] brings: name, kind, meaning.
-const MEASURED: [(&str, Kind, &str); 20] = [
+const MEASURED: [(&str, Kind, &str); 23] = [
     (
         "last_backup_success_timestamp_seconds",
         Kind::Gauge,
@@ -52,8 +54,18 @@ const MEASURED: [(&str, Kind, &str); 20] = [
     ("outbox_pending", Kind::Gauge, "Messages that RabbitMQ has not confirmed."),
     ("outbox_oldest_seconds", Kind::Gauge, "Age of the oldest of them."),
     ("dead_messages_total", Kind::Counter, "Messages that could not be read, by reason."),
+    ("notices_total", Kind::Counter, "Notices that were sent or given up, by how they are sent."),
+    ("notices_pending", Kind::Gauge, "Notices that wait to be sent or to be tried again."),
+    ("notices_oldest_seconds", Kind::Gauge, "Age of the oldest of them."),
     ("worker_last_heartbeat_timestamp_seconds", Kind::Gauge, "When a worker was last heard."),
 ];
+
+/// What this process alone knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Local {
+    /// When the certificate that it shows ends.
+    pub(super) certificate_ends: Option<DateTime<Utc>>,
+}
 
 /// The page, kept while it is fresh.
 #[derive(Debug, Default)]
@@ -63,7 +75,12 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// The page, read anew if the last one is old.
-    pub(super) async fn page(&self, conn: &mut PgConnection) -> StateResult<Arc<str>> {
+    pub(super) async fn page(
+        &self,
+        conn: &mut PgConnection,
+        silent_after: TimeDelta,
+        local: Local,
+    ) -> StateResult<Arc<str>> {
         let mut kept = self.kept.lock().await;
         if let Some((at, page)) = &*kept
             && at.elapsed() < FRESH
@@ -73,14 +90,59 @@ impl Metrics {
         let measured = measures::all(conn).await?;
         let durations = measures::backup_durations(conn, &DURATION_BOUNDS).await?;
         let policies = policies::list(conn, None, None, i64::MAX).await?;
-        let page: Arc<str> = write(&measured, &durations, &policies).into();
+        let fleet = status::fleet(conn, silent_after).await?;
+        let nodes = nodes::list(conn, None, silent_after).await?;
+        let mut text = write(&measured, &durations, &policies, local);
+        text += &judged(&fleet, &nodes);
+        let page: Arc<str> = text.into();
         *kept = Some((Instant::now(), Arc::clone(&page)));
         Ok(page)
     }
 }
 
-fn write(measured: &[Measure], durations: &[Durations], policies: &[PolicyView]) -> String {
+/// What is judged of the fleet, as [`status`] tells it, so that no alert judges otherwise.
+fn judged(fleet: &[ClusterStatus], nodes: &[NodeView]) -> String {
     let mut page = Page::default();
+    let help = "Whether the newest good backup is older than a policy allows, or there is none: 1 if it is.";
+    page.metric("recovery_point_late", Kind::Gauge, help);
+    for cluster in fleet.iter().filter(|cluster| cluster.rpo != RpoState::None) {
+        let late = f64::from(u8::from(cluster.rpo == RpoState::Late));
+        page.sample("recovery_point_late", &[("cluster", cluster.cluster.as_str())], late);
+    }
+    let help = "When a drill last proved that the cluster can be restored.";
+    page.metric("last_drill_success_timestamp_seconds", Kind::Gauge, help);
+    for cluster in fleet {
+        if let Some(at) = cluster.last_drill_at {
+            #[allow(clippy::cast_precision_loss)] // seconds of this era
+            let at = at.timestamp() as f64;
+            let labels = [("cluster", cluster.cluster.as_str())];
+            page.sample("last_drill_success_timestamp_seconds", &labels, at);
+        }
+    }
+    page.metric("nodes", Kind::Gauge, "Members of rings, and workers that wait for a node, by state.");
+    let mut counts: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+    for cluster in fleet {
+        for state in NodeState::ALL {
+            counts.insert((cluster.cluster.as_str(), state.as_str()), 0);
+        }
+    }
+    for node in nodes {
+        *counts.entry((node.cluster.as_str(), node.state.as_str())).or_default() += 1;
+    }
+    for ((cluster, state), count) in counts {
+        page.sample("nodes", &[("cluster", cluster), ("state", state)], f64::from(count));
+    }
+    page.finish()
+}
+
+fn write(measured: &[Measure], durations: &[Durations], policies: &[PolicyView], local: Local) -> String {
+    let mut page = Page::default();
+    let help = "When the certificate ends that this scheduler serves its API with.";
+    page.metric("certificate_expiry_timestamp_seconds", Kind::Gauge, help);
+    if let Some(ends) = local.certificate_ends {
+        #[allow(clippy::cast_precision_loss)] // seconds of this era
+        page.sample("certificate_expiry_timestamp_seconds", &[], ends.timestamp() as f64);
+    }
     page.metric("build_info", Kind::Gauge, "The scheduler's version; always 1.");
     page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     for (name, kind, help) in MEASURED {
@@ -139,7 +201,7 @@ mod tests {
             sum: 70.0,
             within: DURATION_BOUNDS.iter().map(|bound| i64::from(*bound >= 70.0)).collect(),
         }];
-        let page = write(&[measure("jobs")], &durations, &[]);
+        let page = write(&[measure("jobs")], &durations, &[], Local::default());
         assert!(page.contains("ringvault_jobs{cluster=\"orders\",state=\"running\"} 2\n"), "{page}");
         assert!(page.contains(
             "ringvault_backup_duration_seconds_bucket{cluster=\"orders\",policy=\"nightly\",le=\"300\"} 1\n"
@@ -155,7 +217,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_declared_once_even_without_samples() {
-        let page = write(&[], &[], &[]);
+        let page = write(&[], &[], &[], Local::default());
         let mut names: Vec<_> = page
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -165,7 +227,7 @@ mod tests {
         names.sort_unstable();
         names.dedup_by_key(|(name, _)| *name);
         assert_eq!(names.len(), declared);
-        assert_eq!(declared, MEASURED.len() + 3);
+        assert_eq!(declared, MEASURED.len() + 4);
         for (name, kind) in names {
             assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
         }

@@ -9,6 +9,7 @@ mod events;
 mod evidence;
 mod holds;
 mod jobs;
+mod notify;
 mod policies;
 mod policy_diff;
 mod purges;
@@ -31,6 +32,7 @@ pub(super) fn all() -> Vec<Route> {
         catalog::routes(),
         jobs::routes(),
         purges::routes(),
+        notify::routes(),
         policies::routes(),
         holds::routes(),
         storage::routes(),

@@ -32,6 +32,10 @@ pub(super) fn routes() -> Vec<Route> {
             .access(Access::Open)
             .is("getOpenapi", "This description")
             .answers_text("application/json"),
+        Route::get("/asyncapi.json", Role::Viewer, messages)
+            .access(Access::Open)
+            .is("getAsyncapi", "What other systems may say and hear over RabbitMQ, as AsyncAPI 3")
+            .answers_text("application/json"),
     ]
 }
 
@@ -55,9 +59,15 @@ async fn ready(State(api): State<ApiState>) -> (StatusCode, Json<Document<Readin
 
 async fn metrics(State(api): State<ApiState>) -> ApiResult<Response> {
     let mut conn = api.conn().await?;
-    let page = api.metrics.page(&mut conn).await?;
+    let page = api.metrics.page(&mut conn, api.silent_after(), api.local_measures()).await?;
     let media = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(CONTENT_TYPE, media)], page.to_string()).into_response())
+}
+
+async fn messages() -> Response {
+    static DESCRIPTION: OnceLock<String> = OnceLock::new();
+    let text = DESCRIPTION.get_or_init(|| ringvault_queue::schema::asyncapi().to_string());
+    ([(CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 
 async fn description() -> Response {

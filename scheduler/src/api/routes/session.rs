@@ -1,19 +1,27 @@
 //! Signing in and out of the dashboard.
 
+use std::net::IpAddr;
+
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, StatusCode, header::SET_COOKIE},
+    http::{Extensions, HeaderMap, StatusCode, header::SET_COOKIE},
     response::{IntoResponse as _, Response},
 };
 use ringvault_core::api::{Document, Role, SessionCreate, SessionView};
+use ringvault_fault::around;
+use ringvault_state::StateError;
+use serde_json::json;
 
-use crate::api::{
-    ApiState,
-    auth::{self, Access, Caller, session},
-    extract::Body,
-    problem::ApiResult,
-    route::Route,
+use crate::{
+    api::{
+        ApiState,
+        auth::{self, Access, Caller, session},
+        extract::Body,
+        problem::ApiResult,
+        route::Route,
+    },
+    audit,
 };
 
 /// The one path that whoever has no token may post to, and that a viewer may delete.
@@ -45,17 +53,35 @@ fn view(api: &ApiState, caller: Caller) -> Json<Document<SessionView>> {
 
 async fn sign_in(
     State(api): State<ApiState>,
+    extensions: Extensions,
     headers: HeaderMap,
     Body(asked): Body<SessionCreate>,
 ) -> ApiResult<Response> {
     // Else another site could sign a browser in as somebody else.
     session::require_own_page(&headers)?;
-    let token = auth::identify(&api, asked.token.trim()).await.inspect_err(|error| {
-        tracing::warn!(status = error.0.status, "somebody could not sign in");
-    })?;
-    let (caller, cookie) = session::begin(&api, &headers, token).await?;
+    let from = auth::address(&extensions, &headers, &api.ctx.config.http.trusted_proxies);
+    let token = match auth::bounded(&api, from, auth::identify(&api, asked.token.trim())).await {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::warn!(status = error.0.status, %from, "somebody could not sign in");
+            // What is refused unseen (429) is not written either: the log is for ever, and must not be flooded.
+            if error.0.status == StatusCode::UNAUTHORIZED.as_u16() {
+                refused(&api, from).await?;
+            }
+            return Err(error);
+        }
+    };
+    let (caller, cookie) = session::begin(&api, &headers, token, from).await?;
     tracing::info!(name = caller.name(), role = caller.token.role.as_str(), "signed in");
     Ok(([(SET_COOKIE, cookie)], view(&api, caller)).into_response())
+}
+
+/// Writes down that somebody could not sign in.
+async fn refused(api: &ApiState, from: IpAddr) -> ApiResult<()> {
+    let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
+    let details = json!({ "address": from });
+    audit::record(&mut tx, "somebody", "session.refuse", None, "dashboard", &details).await?;
+    Ok(ringvault_state::commit(tx, around!("session.refuse")).await?)
 }
 
 async fn show(State(api): State<ApiState>, caller: Caller) -> Json<Document<SessionView>> {
@@ -63,7 +89,7 @@ async fn show(State(api): State<ApiState>, caller: Caller) -> Json<Document<Sess
 }
 
 async fn sign_out(State(api): State<ApiState>, caller: Caller, headers: HeaderMap) -> ApiResult<Response> {
-    let cookie = session::end(&api, &headers).await?;
+    let cookie = session::end(&api, &headers, &caller).await?;
     tracing::info!(name = caller.name(), "signed out");
     Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, cookie)]).into_response())
 }

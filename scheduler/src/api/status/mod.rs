@@ -2,12 +2,16 @@
 
 mod judge;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use ringvault_core::{
     PolicyName,
-    api::{FleetStatus, Readiness, ServerState, ServerStatus, Servers},
+    api::{ClusterStatus, FleetStatus, Readiness, ServerState, ServerStatus, Servers},
 };
-use ringvault_state::read::{nodes, policies, status};
+use ringvault_state::{
+    PgConnection, StateResult,
+    notices::{self, Fares},
+    read::{nodes, policies, status},
+};
 
 use super::{Api, health, problem::ApiResult};
 use judge::Evidence;
@@ -21,12 +25,31 @@ pub(super) async fn read(api: &Api) -> ApiResult<FleetStatus> {
     }
     let mut conn = api.conn().await?;
     let as_of = ringvault_state::now(&mut conn).await?;
-    let facts = status::clusters(&mut conn).await?;
-    let members = nodes::list(&mut conn, None, api.silent_after()).await?;
-    let policies = policies::list(&mut conn, None, None, i64::MAX).await?;
+    let clusters = fleet(&mut conn, api.silent_after()).await?;
+    let fares = notices::fares(&mut conn).await?;
     let leader = status::leader(&mut conn).await?;
     drop(conn);
-    let clusters: Vec<_> = facts
+    // Of receivers that are configured no more nobody expects anything.
+    let notices: Vec<_> = fares
+        .iter()
+        .filter(|fares| api.ctx.config.notify.contains_key(&fares.notifier))
+        .filter_map(Fares::trouble)
+        .collect();
+    let next = clusters.iter().find_map(|cluster| cluster.next.clone());
+    let next = next.or_else(|| (!notices.is_empty()).then(|| "ringvault notify list".to_owned()));
+    Ok(FleetStatus { as_of, servers: servers(readiness, leader), clusters, notices, next })
+}
+
+/// Every cluster, judged.
+pub(crate) async fn fleet(
+    conn: &mut PgConnection,
+    silent_after: TimeDelta,
+) -> StateResult<Vec<ClusterStatus>> {
+    let as_of = ringvault_state::now(conn).await?;
+    let facts = status::clusters(conn).await?;
+    let members = nodes::list(conn, None, silent_after).await?;
+    let policies = policies::list(conn, None, None, i64::MAX).await?;
+    Ok(facts
         .into_iter()
         .map(|facts| {
             let evidence = Evidence {
@@ -41,14 +64,12 @@ pub(super) async fn read(api: &Api) -> ApiResult<FleetStatus> {
             };
             evidence.judge()
         })
-        .collect();
-    let next = clusters.iter().find_map(|cluster| cluster.next.clone());
-    Ok(FleetStatus { as_of, servers: servers(readiness, leader), clusters, next })
+        .collect())
 }
 
 fn without_database(readiness: Readiness, as_of: DateTime<Utc>) -> FleetStatus {
     let next = Some("ringvault doctor".to_owned());
-    FleetStatus { as_of, servers: servers(readiness, None), clusters: Vec::new(), next }
+    FleetStatus { as_of, servers: servers(readiness, None), clusters: Vec::new(), notices: Vec::new(), next }
 }
 
 fn servers(readiness: Readiness, leader: Option<String>) -> Servers {

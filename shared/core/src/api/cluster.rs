@@ -77,6 +77,9 @@ pub enum NodeState {
 }
 
 impl NodeState {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Silent, Self::Refused, Self::NoWorker];
+
     /// The word used in tables and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

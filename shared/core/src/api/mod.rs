@@ -14,6 +14,7 @@ mod cluster;
 mod document;
 mod evidence;
 mod job;
+mod notify;
 mod policy;
 mod problem;
 mod progress;
@@ -41,6 +42,7 @@ pub use evidence::{EvidenceItem, EvidenceKind};
 pub use job::{
     JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, OpenJob, PurgeOutcome, RestoreOutcome,
 };
+pub use notify::{NoticeState, NoticeTrouble, NoticeView, NotifierView, UnknownNoticeState};
 pub use policy::{FieldChange, FireState, FireView, NextFires, PolicyChange, PolicyDiff, PolicyView};
 pub use problem::Problem;
 pub use progress::{JobProgress, NodeProgress, StageProgress, StageState};

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::NoticeTrouble;
 use crate::{BackupName, ClusterName};
 
 /// Everything a person asks first.
@@ -15,6 +16,9 @@ pub struct FleetStatus {
     pub servers: Servers,
     /// By name.
     pub clusters: Vec<ClusterStatus>,
+    /// Receivers that notices do not arrive at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<NoticeTrouble>,
     /// The command to look at the worst problem with; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

@@ -157,21 +157,52 @@ fn the_committed_schemas_are_those_of_the_types() {
     assert_eq!(present, expected, "schemas of types that are gone must go");
 }
 
+#[test]
+fn the_committed_asyncapi_document_is_that_of_the_types() {
+    let document = super::asyncapi();
+    let text = format!("{}\n", serde_json::to_string_pretty(&document).expect("a document is JSON"));
+    let path = schema_folder().join("../asyncapi.json");
+    if std::env::var_os("RINGVAULT_UPDATE_SCHEMAS").is_some() {
+        fs::write(&path, &text).expect("docs is writable");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "docs/asyncapi.json is not what the types say: RINGVAULT_UPDATE_SCHEMAS=1 cargo test -p ringvault-queue schemas"
+    );
+    // Everything that other systems may say or hear is in it, and nothing of the workers.
+    let said: Vec<&str> = Request::TYPES.iter().chain(Event::TYPES).copied().collect();
+    let mut described: Vec<&String> =
+        document["components"]["messages"].as_object().expect("messages").keys().collect();
+    described.sort();
+    let mut wanted = said.clone();
+    wanted.sort_unstable();
+    assert_eq!(described, wanted);
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > said.len() * 3, "channels, operations and schemas refer to each other");
+    for target in found {
+        let pointer = target.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{target} points nowhere");
+    }
+}
+
+fn references(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::String(target)) = fields.get("$ref") {
+                found.push(target.clone());
+            }
+            fields.values().for_each(|value| references(value, found));
+        }
+        Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
 /// Every `$ref` must point to something in its own document, or readers cannot use it.
 #[test]
 fn references_within_schemas_hold() {
-    fn references(value: &Value, found: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => {
-                if let Some(Value::String(target)) = fields.get("$ref") {
-                    found.push(target.clone());
-                }
-                fields.values().for_each(|value| references(value, found));
-            }
-            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
-            _ => {}
-        }
-    }
     for (name, schema) in schemas() {
         let mut found = Vec::new();
         references(&schema, &mut found);

@@ -1,6 +1,7 @@
 //! What keeps a session from working, in words a person can act on.
 
 use lapin::ErrorKind;
+use ringvault_tls::{Trouble, explain};
 
 /// Why there is no working connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +14,15 @@ pub enum Problem {
         /// The system's or the broker's words.
         cause: String,
     },
-    /// Wrong credentials, or rights are missing.
+    /// The broker's certificate is not to be trusted, or it speaks no TLS.
+    #[error("could not {doing}: {cause}")]
+    Untrusted {
+        /// What was being done.
+        doing: String,
+        /// Why.
+        cause: String,
+    },
+    /// Wrong credentials, a client certificate that it does not accept, or rights are missing.
     #[error("could not {doing}: the broker refused access: {cause}")]
     AccessRefused {
         /// What was being done.
@@ -66,6 +75,11 @@ impl Problem {
     /// Sorts an error met while `doing` something.
     pub(crate) fn of(doing: impl Into<String>, error: &lapin::Error) -> Self {
         let (doing, cause) = (doing.into(), cause_of(error));
+        match trouble(error) {
+            Some(Trouble::Untrusted(cause)) => return Self::Untrusted { doing, cause },
+            Some(Trouble::Refused(cause)) => return Self::AccessRefused { doing, cause },
+            None => {}
+        }
         match reply_code(error) {
             Some(ACCESS_REFUSED | NOT_ALLOWED) => Self::AccessRefused { doing, cause },
             Some(RESOURCE_LOCKED) => Self::LockedByOther { doing, cause },
@@ -85,6 +99,14 @@ impl Problem {
 pub(crate) fn reply_code(error: &lapin::Error) -> Option<u16> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
+
+/// What TLS failed of, if it did.
+fn trouble(error: &lapin::Error) -> Option<Trouble> {
+    match error.kind() {
+        ErrorKind::IOError(error) => explain(error.as_ref()),
         _ => None,
     }
 }

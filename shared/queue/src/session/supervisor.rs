@@ -5,8 +5,10 @@ use std::time::Duration;
 use chrono::Utc;
 use futures::StreamExt;
 use lapin::{
-    Channel, Connection, ConnectionProperties, Event, options::ConfirmSelectOptions, types::ShortString,
+    AsyncTcpStream, Channel, Connection, ConnectionProperties, Event, options::ConfirmSelectOptions,
+    runtime::default_runtime, tcp::RustlsConnector, types::ShortString,
 };
+use ringvault_tls::ClientTls;
 use tokio::{
     sync::mpsc,
     task::{JoinError, JoinHandle, JoinSet},
@@ -130,12 +132,43 @@ impl Supervisor {
     async fn connect(&self) -> Result<Connection, Problem> {
         let doing = format!("connect to the broker at {}", self.endpoint);
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        let connecting = Connection::connect_uri(self.endpoint.uri.clone(), properties);
-        match tokio::time::timeout(SETUP_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(Problem::of(doing, &error)),
-            Err(_) => Err(Problem::Unreachable { doing, cause: timed_out() }),
-        }
+        let connected = tokio::time::timeout(SETUP_TIMEOUT, async {
+            match &self.endpoint.tls {
+                None => Connection::connect_uri(self.endpoint.uri.clone(), properties)
+                    .await
+                    .map_err(|error| Problem::of(&doing, &error)),
+                Some(tls) => self.connect_by_tls(tls, properties, &doing).await,
+            }
+        });
+        connected.await.unwrap_or_else(|_| Err(Problem::Unreachable { doing, cause: timed_out() }))
+    }
+
+    /// The files are read for each connection, so renewed certificates need no restart.
+    async fn connect_by_tls(
+        &self,
+        tls: &ClientTls,
+        properties: ConnectionProperties,
+        doing: &str,
+    ) -> Result<Connection, Problem> {
+        let config = tls.config().map_err(|error| Problem::Unreachable {
+            doing: doing.to_owned(),
+            cause: format!("rabbitmq.tls: {error}"),
+        })?;
+        let failed = |error: lapin::Error| Problem::of(doing, &error);
+        let runtime = default_runtime().map_err(failed)?;
+        let connector = RustlsConnector::from(config);
+        let connecting = Connection::connector(
+            self.endpoint.uri.clone(),
+            runtime,
+            async move |uri, runtime| {
+                let host = uri.authority.host.as_str();
+                let addresses: Vec<_> = tokio::net::lookup_host((host, uri.authority.port)).await?.collect();
+                let plain = AsyncTcpStream::connect(&runtime, addresses).await?;
+                Ok(plain.into_rustls(&connector, host).await?)
+            },
+            properties,
+        );
+        connecting.await.map_err(failed)
     }
 
     /// Topology, publisher and consumers.

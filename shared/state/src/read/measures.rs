@@ -138,17 +138,25 @@ async fn jobs(conn: &mut PgConnection) -> StateResult<Vec<Measure>> {
 async fn messages(conn: &mut PgConnection) -> StateResult<Vec<Measure>> {
     let rows = sqlx::query_as!(
         Measure,
-        r#"select m.name as "name!", '' as "cluster!", '' as "policy!", '' as "node!", '' as "result!",
+        r#"select m.name as "name!", '' as "cluster!", '' as "policy!", '' as "node!", m.result as "result!",
              '' as "state!", m.kind as "kind!", m.value::float8 as "value!"
          from (
-             select 'outbox_pending' as name, '' as kind, count(*) as value
+             select 'outbox_pending' as name, '' as result, '' as kind, count(*)::float8 as value
              from outbox where sent_at is null
              union all
-             select 'outbox_oldest_seconds', '',
+             select 'outbox_oldest_seconds', '', '',
                  coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)
              from outbox where sent_at is null
              union all
-             select 'dead_messages_total', code, sum(count) from dead_messages group by 2
+             select 'dead_messages_total', '', code, sum(count) from dead_messages group by 3
+             union all
+             select 'notices_total', result, kind, value from counters where name = 'notices_total'
+             union all
+             select 'notices_pending', '', '', count(*) from notices where state = 'pending'
+             union all
+             select 'notices_oldest_seconds', '', '',
+                 coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)
+             from notices where state = 'pending'
          ) m"#
     )
     .fetch_all(conn)
