@@ -14,7 +14,12 @@ use std::{
 use reqwest::{Certificate, Client, Identity};
 use ringvault_core::job::JobState;
 use ringvault_queue::QueueConfig;
-use ringvault_scheduler::{Config, Context, api::Server, startup};
+use ringvault_scheduler::{
+    Config, Context,
+    api::Server,
+    probe::{self, Probe},
+    startup,
+};
 use ringvault_tls::ClientTls;
 use ringvault_vault::Vault;
 use serde_json::{Value, json};
@@ -139,7 +144,8 @@ async fn a_whole_job_goes_through_with_tls_everywhere() {
     let ctx = Arc::new(Context::open(config).await.expect("every server is reached over TLS"));
     let stop = CancellationToken::new();
     let server = Server::bind(Arc::clone(&ctx)).await.unwrap();
-    let base = format!("https://localhost:{}", server.address().port());
+    let server_address = server.address();
+    let base = format!("https://localhost:{}", server_address.port());
     let serving = tokio::spawn(server.run(stop.clone()));
     let working = tokio::spawn({
         let (ctx, stop) = (Arc::clone(&ctx), stop.clone());
@@ -201,6 +207,8 @@ async fn a_whole_job_goes_through_with_tls_everywhere() {
         let error = who.get(&health).send().await.expect_err("nobody is let in");
         assert!(words(&error).contains(says), "{says} is not in {}", words(&error));
     }
+    let tls = ctx.config.http.tls.as_ref();
+    probe::ask(server_address, tls, Probe::Live).await.expect("its own program finds it well");
     let plain = Client::new().get(health.replace("https", "http")).send().await;
     assert!(plain.is_err(), "nothing is served in the clear");
 
