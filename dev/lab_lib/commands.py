@@ -15,6 +15,7 @@ from . import (
     install_apt,
     install_browser,
     install_go,
+    install_medusa,
     install_npm,
     install_python,
     node_conf,
@@ -39,12 +40,15 @@ def status(options: argparse.Namespace) -> int:
 
 
 # What tests start by themselves: object stores, and what drives a browser.
-TOOLS = [*install_go.MODULES, install_npm.PROGRAM, install_browser.NAME]
+TOOLS = [*install_go.MODULES, install_npm.PROGRAM, install_browser.NAME, install_medusa.PROGRAM]
 
 
 def tool(options: argparse.Namespace) -> int:
     if options.name == install_npm.PROGRAM:
         print(install_npm.ensure())
+        return 0
+    if options.name == install_medusa.PROGRAM:
+        print(install_medusa.ensure())
         return 0
     if options.name == install_browser.NAME:
         print(install_browser.ensure())
