@@ -15,6 +15,7 @@ from . import (
     install_apt,
     install_browser,
     install_go,
+    install_medusa,
     install_npm,
     install_promtool,
     install_python,
@@ -46,6 +47,7 @@ _OTHERS = {
     install_browser.NAME: install_browser.ensure,
     install_smtp.NAME: install_smtp.ensure,
     install_promtool.NAME: install_promtool.ensure,
+    install_medusa.PROGRAM: install_medusa.ensure,
 }
 TOOLS = [*install_go.MODULES, *_OTHERS]
 

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod faults;
 pub mod invariants;
 pub mod lab;
+pub mod medusa;
 pub mod own;
 pub mod process;
 pub mod requester;

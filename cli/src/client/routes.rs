@@ -8,9 +8,9 @@ use ringvault_core::{
         AuditAnchor, AuditEntry, BackupDetail, BackupSummary, CatalogCluster, CatalogRebuild, CatalogRebuilt,
         ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
         FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
-        MAX_LIMIT, NextFires, NodeForgotten, NodeView, NoticeView, NotifierView, Page, PolicyDiff,
-        PolicyView, PurgePreview, SchemaView, StorageReport, TokenCreate, TokenCreated, TokenView,
-        TopologyView,
+        MAX_LIMIT, MedusaImport, MedusaImported, NextFires, NodeForgotten, NodeView, NoticeView,
+        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, StorageReport, TokenCreate,
+        TokenCreated, TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -257,6 +257,11 @@ impl Client {
     /// One page of a rebuild.
     pub(crate) async fn rebuild_catalog(&self, ask: &CatalogRebuild) -> Outcome<CatalogRebuilt> {
         self.ask(Ask::new(Method::POST, &["catalog", "rebuild"]).body(ask)?).await
+    }
+
+    /// One page of an import from Medusa.
+    pub(crate) async fn import_medusa(&self, ask: &MedusaImport) -> Outcome<MedusaImported> {
+        self.ask(Ask::new(Method::POST, &["catalog", "import-medusa"]).body(ask)?).await
     }
 
     pub(crate) async fn holds(&self, cluster: Option<&ClusterName>) -> Outcome<Page<HoldView>> {

@@ -286,6 +286,11 @@ fn verified(verification: Option<&Verification>) -> Cell {
 
 async fn delete(context: &Context, client: &Client, args: &DeleteArgs) -> Outcome<Exit> {
     let found = find::backup(client, args.cluster.cluster.as_ref(), &args.backup).await?;
+    if found.tags.get("origin").is_some_and(|origin| origin == "medusa") {
+        context.out.note(
+            "its data is Medusa's: only Ringvault's record of it goes, medusa delete-backup frees the room",
+        );
+    }
     let spec = PurgeSpec {
         cluster: found.cluster,
         backups: vec![found.name.clone()],

@@ -1,6 +1,7 @@
 //! `ringvault catalog`: what the vault holds, read from the vault alone, for the day when scheduler and
 //! database are gone; and a new database filled from it.
 
+mod import_medusa;
 mod rebuild;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +31,9 @@ pub(crate) enum CatalogCommand {
     /// Fill the scheduler's database from the vault: adds what is missing, mends what differs, takes
     /// nothing away; exit 4 if a record cannot be read or they contradict each other
     Rebuild(rebuild::RebuildArgs),
+    /// Take over the backups that cassandra-medusa wrote, as they lie: copies nothing, may be run again and
+    /// again; exit 4 if a piece is missing or damaged
+    ImportMedusa(import_medusa::ImportMedusaArgs),
 }
 
 /// Of which vault and cluster.
@@ -81,6 +85,7 @@ pub(crate) async fn run(context: &Context, command: CatalogCommand) -> Outcome<E
     match command {
         CatalogCommand::List(args) => list(context, *args).await,
         CatalogCommand::Rebuild(args) => rebuild::run(context, args).await,
+        CatalogCommand::ImportMedusa(args) => import_medusa::run(context, args).await,
     }
 }
 

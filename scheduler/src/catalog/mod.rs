@@ -16,6 +16,7 @@
 //! expired backups.
 
 mod holds;
+mod medusa;
 mod merge;
 mod nodes;
 
@@ -46,6 +47,7 @@ use ringvault_vault::{
 
 use crate::{Context, registry::in_order};
 pub use holds::{record_hold, record_missing_holds, record_release};
+pub use medusa::{UnknownMedusa, import_medusa};
 use merge::{FromVault, Merged, as_stored};
 pub use nodes::nodes_of_seal;
 
@@ -61,6 +63,9 @@ pub enum CatalogError {
     /// The database.
     #[error(transparent)]
     State(#[from] StateError),
+    /// There is no such Medusa store or backup.
+    #[error(transparent)]
+    Medusa(#[from] UnknownMedusa),
 }
 
 /// The clusters that have backups in the vault, with how many.
@@ -389,6 +394,8 @@ async fn newest_seal(
         for records in ctx.vault.catalog_records(cluster, page, intents).await? {
             let Ok(Some(entry)) = records.entry else { continue };
             if let SealPlace::Sealed(seal) = entry.place
+                // Of an imported one the host ids are not Cassandra's own.
+                && !seal.is_imported()
                 && newest.as_ref().is_none_or(|newest| newest.sealed_at < seal.sealed_at)
             {
                 newest = Some(seal);

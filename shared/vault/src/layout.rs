@@ -16,6 +16,8 @@ pub const OWNER: &str = "owner.json";
 pub const KEYS: &str = "keys/";
 /// What is told of the deployments' audit logs, ending with `/`.
 pub const AUDIT: &str = "audit/";
+/// Keys that begin so lie in no vault, but in a Medusa bucket that the configuration names; ends with `/`.
+pub const MEDUSA: &str = "medusa/";
 /// What `vault init` and `vault check` try the store with; deleted afterwards.
 pub const PROBES: &str = "probes/";
 /// Every cluster's folder lies below this.
@@ -257,8 +259,48 @@ pub fn check_key(key: &str) -> Result<(), InvalidKey> {
     Ok(())
 }
 
+/// Whether `name` can be that of a Medusa store: 1 to 64 lower-case letters, digits, `_` and `-`.
+pub fn is_medusa_name(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-');
+    (1..=64).contains(&name.len()) && name.bytes().all(is_allowed)
+}
+
+/// The key of what lies at `path` of a Medusa store.
+pub fn medusa(store: &str, path: &str) -> String {
+    format!("{MEDUSA}{store}/{path}")
+}
+
+/// The Medusa store that a key lies in, and the path there; `None`: it lies in the vault. The path is relative,
+/// of printable ASCII; other than in a vault a segment may begin with `.` (the folders of indexes do) but is
+/// neither `.` nor `..`.
+pub fn medusa_path(key: &str) -> Result<Option<(&str, &str)>, InvalidKey> {
+    let Some(rest) = key.strip_prefix(MEDUSA) else { return Ok(None) };
+    let refuse = |why| Err(InvalidKey { key: excerpt(key), why });
+    let Some((store, path)) = rest.split_once('/').filter(|(store, _)| is_medusa_name(store)) else {
+        return refuse("it names no Medusa store");
+    };
+    if path.is_empty() || key.len() > MAX_KEY_LEN {
+        return refuse("it is empty or too long");
+    }
+    if !path.bytes().all(|b| (b.is_ascii_graphic() || b == b' ') && b != b'\\') {
+        return refuse("only printable ASCII without '\\' is allowed");
+    }
+    if path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return refuse("it has an empty, '.' or '..' segment");
+    }
+    Ok(Some((store, path)))
+}
+
+/// The folder of a Medusa store that an object lies in with all others of its node and kind of backup, ending
+/// with `/`: `<node>/data/` of differential backups, `<node>/<backup>/data/` of full ones.
+pub fn medusa_data_folder(key: &str) -> Option<String> {
+    let (store, path) = medusa_path(key).ok()??;
+    let begin = path.find("/data/")?;
+    Some(medusa(store, &path[..begin + "/data/".len()]))
+}
+
 /// The cluster and backup in whose `data/` folder an object lies. A manifest may name such keys
-/// only.
+/// only, and those of a Medusa store where the backup was imported.
 pub fn owner_of(key: &str) -> Result<(ClusterName, BackupName), InvalidKey> {
     check_key(key)?;
     let refuse = || InvalidKey { key: key.to_owned(), why: "it lies in no backup's data folder" };
@@ -334,6 +376,26 @@ mod tests {
             "clusters/orders/backups/b1/data/a\n".to_owned(),
         ] {
             assert!(owner_of(&bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn what_lies_in_a_medusa_store_is_told_from_what_lies_in_the_vault() {
+        let key = "medusa/old/node1/data/ks/t-1/.idx/nb-1-big-Data.db";
+        assert_eq!(medusa_path(key).unwrap().unwrap().0, "old");
+        assert_eq!(medusa_data_folder(key).unwrap(), "medusa/old/node1/data/");
+        assert_eq!(medusa_data_folder("medusa/old/n/b/data/k/t/x").unwrap(), "medusa/old/n/b/data/");
+        assert!(owner_of(key).is_err() && !holds_data(key) && !is_locked(key) && !is_sealed(key));
+        assert_eq!(medusa_path("clusters/c/backups/b/data/x").unwrap(), None);
+        for bad in [
+            "medusa/old/../x",
+            "medusa/old/a//b",
+            "medusa/OLD/a",
+            "medusa/old/",
+            "medusa/old",
+            "medusa/o/a\n",
+        ] {
+            assert!(medusa_path(bad).is_err(), "{bad}");
         }
     }
 

@@ -9,7 +9,7 @@
 //!   node's snapshot, [`manifest`] says what it consists of, [`pack`] keeps small files together.
 //! - [`purge`]: how objects leave, and why none leaves that is needed.
 //! - [`verify`]: whether a backup is whole, and how damage heals; [`download`] takes files back.
-//! - [`catalog`]: what there is, from the vault alone.
+//! - [`catalog`]: what there is, from the vault alone; [`medusa`]: what another wrote, taken over as it lies.
 //!
 //! The records in the vault (`start.json`, `backup.json`, purge intents) are the truth; a database
 //! is a cache of them. Everything read from a vault is input from outside: sizes are bounded, names
@@ -19,6 +19,7 @@ mod audit;
 pub mod backup;
 mod bad;
 pub mod catalog;
+pub mod checksum;
 pub mod config;
 pub mod crypt;
 pub mod disk;
@@ -31,6 +32,7 @@ pub mod journal;
 pub mod layout;
 mod lines;
 pub mod manifest;
+pub mod medusa;
 pub mod pack;
 pub mod progress;
 pub mod purge;

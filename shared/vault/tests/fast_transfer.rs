@@ -372,7 +372,11 @@ async fn damage_is_named_and_never_gets_a_files_name() {
             }
             for file in wanted(&manifest, &ringvault_vault::download::StagingFolder::new(&staged)) {
                 if let Ok(content) = fs::read(&file.to) {
-                    assert_eq!(ringvault_vault::hash::Digest::of(&content), file.blake3, "{damage}");
+                    assert_eq!(
+                        ringvault_vault::hash::Digest::of(&content),
+                        file.checksum.blake3().unwrap(),
+                        "{damage}"
+                    );
                 }
             }
         }

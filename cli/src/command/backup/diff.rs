@@ -11,7 +11,7 @@ use ringvault_core::{BackupName, ClusterName, HostId, selection::Selection};
 use ringvault_vault::{
     Vault,
     backup::{CapturedSchema, SchemaChange, SealRecord, SealedNode},
-    hash::Digest,
+    checksum::Checksum,
     manifest::{ManifestFile, TableRef},
 };
 use serde::Serialize;
@@ -109,8 +109,8 @@ impl Figures {
 /// A table's name.
 type Name = (String, String);
 
-/// Digest and bytes of a file.
-type Content = (Digest, u64);
+/// Checksum and bytes of a file.
+type Content = (Checksum, u64);
 
 /// How often each content is in a node's part of the first backup.
 type Contents = HashMap<(Name, Content), u64>;
@@ -222,7 +222,7 @@ async fn compare_node(
             }
             let name = count.see(table, side);
             for component in entry.components() {
-                let content = (component.blake3, component.size);
+                let content = (component.checksum, component.size);
                 if side == 0 {
                     *first.entry((name.clone(), content)).or_default() += 1;
                 } else {
@@ -307,12 +307,14 @@ fn text(out: &Output, difference: &Difference) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ringvault_vault::hash::Digest;
+
     use super::*;
 
     #[test]
     fn contents_are_matched_one_by_one_whatever_their_names() {
         let name = || ("ks".to_owned(), "t".to_owned());
-        let content = |text: &str| (Digest::of(text.as_bytes()), 10);
+        let content = |text: &str| (Checksum::Blake3(Digest::of(text.as_bytes())), 10);
         let mut count = Count::default();
         let mut first: Contents = [("a", 2), ("b", 1)].map(|(c, n)| ((name(), content(c)), n)).into();
         for text in ["a", "c", "a", "a"] {

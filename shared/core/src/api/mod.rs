@@ -32,6 +32,7 @@ pub use backup::{
 pub use calendar::{CalendarDay, CalendarPoint, CoveredBackup, CoveredNode, NodeCoverage, RecoveryCalendar};
 pub use catalog::{
     CatalogChange, CatalogCluster, CatalogNote, CatalogNoteKind, CatalogRebuild, CatalogRebuilt,
+    MedusaBackup, MedusaImport, MedusaImported, MedusaOutcome,
 };
 pub use cluster::{
     ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, Disk, NodeForgotten, NodeState, NodeView,

@@ -76,11 +76,9 @@ fn spread(manifests: &[ManifestFile], shards: u32, scratch: &Path) -> VaultResul
         let mut reader = manifest.reader()?;
         while let Some(entry) = reader.next_entry()? {
             for component in entry.components() {
-                let line = IndexEntry {
-                    size: component.size,
-                    blake3: component.blake3,
-                    place: component.place.clone(),
-                };
+                // Nothing of another's is reused.
+                let Some(blake3) = component.checksum.blake3() else { continue };
+                let line = IndexEntry { size: component.size, blake3, place: component.place.clone() };
                 let Some(spill) = spills.get_mut(shard_of(line.size, shards) as usize) else { continue };
                 serde_json::to_writer(&mut *spill, &line).map_err(|e| failed(e.into()))?;
                 spill.write_all(b"\n").map_err(failed)?;

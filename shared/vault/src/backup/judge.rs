@@ -98,12 +98,12 @@ impl fmt::Display for Remark {
 
 /// The judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judgement {
-    pub(super) coverage: Coverage,
-    pub(super) report: CoverageReport,
+pub(crate) struct Judgement {
+    pub(crate) coverage: Coverage,
+    pub(crate) report: CoverageReport,
     /// The ring, as the last snapshot's node saw it.
-    pub(super) topology: Topology,
-    pub(super) remarks: Vec<Remark>,
+    pub(crate) topology: Topology,
+    pub(crate) remarks: Vec<Remark>,
 }
 
 /// Judges a backup by its manifests' headers; `None` without any.
@@ -112,7 +112,7 @@ pub(super) struct Judgement {
 ///
 /// A ring or schema that changed while it was taken makes it incomplete: which ranges it holds, or of
 /// which tables, cannot be said for the cluster as a whole.
-pub(super) fn judge(
+pub(crate) fn judge(
     headers: &[Header],
     lacking: BTreeMap<HostId, Vec<String>>,
     required: RequiredCoverage,

@@ -11,7 +11,7 @@ mod begin;
 mod index;
 mod index_build;
 mod intents;
-mod judge;
+pub(crate) mod judge;
 mod list;
 mod lock;
 mod read_through;

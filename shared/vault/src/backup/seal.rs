@@ -127,6 +127,12 @@ impl SealRecord {
         }
     }
 
+    /// Whether another program made it, and only its records are here.
+    pub fn is_imported(&self) -> bool {
+        self.start.tags.get("origin").is_some_and(|origin| origin == "medusa")
+            && self.nodes.iter().all(|node| node.reuses.is_empty())
+    }
+
     /// The node's part.
     pub fn node(&self, host: HostId) -> Option<&SealedNode> {
         self.nodes.iter().find(|node| node.host_id == host)
@@ -203,6 +209,13 @@ impl Vault {
                 VaultError::malformed(&layout::seal(cluster, backup), "it is there and is not")
             }),
         }
+    }
+
+    /// Creates the seal of a backup that was judged elsewhere. `false`: something stands in its place.
+    pub(crate) async fn create_seal(&self, seal: &SealRecord) -> VaultResult<bool> {
+        let key = layout::seal(&seal.start.cluster, &seal.start.backup);
+        let file = SealFile::Seal(Box::new(seal.clone()));
+        around!("vault.import-seal").run(record::create(self.store(), &key, &file)).await
     }
 
     /// The seal that this job has created already; `None` when nothing stands in its place.

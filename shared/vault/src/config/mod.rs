@@ -7,14 +7,20 @@ mod cloud;
 mod lock;
 mod s3;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::crypt::config::{EncryptionConfig, KeySourceError};
+use crate::{
+    crypt::config::{EncryptionConfig, KeySourceError},
+    layout,
+};
 pub use cloud::{Azure, Gcs};
 pub use lock::{LockConfig, LockMode};
 pub use s3::{Role, Sse};
@@ -96,6 +102,10 @@ pub struct VaultConfig {
     /// The way into Azure Blob Storage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure: Option<Azure>,
+    /// Buckets that cassandra-medusa wrote, by a name of our own: where the objects of imported backups lie. The
+    /// prefix is Medusa's. Only read, so credentials that may do no more will do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub medusa: BTreeMap<String, VaultConfig>,
 }
 
 /// A configuration that cannot be used.
@@ -227,6 +237,7 @@ impl VaultConfig {
             role: None,
             gcs: None,
             azure: None,
+            medusa: BTreeMap::new(),
         }
     }
 
@@ -250,6 +261,9 @@ impl VaultConfig {
         if let Some((setting, ..)) = of_one.iter().find(|(_, of, set)| *set && scheme != *of) {
             return Err(ConfigError::NotForThisStore { setting, scheme: scheme.to_owned() });
         }
+        for (name, medusa) in &self.medusa {
+            medusa.check_medusa(name)?;
+        }
         if let Some(class) = &self.storage_class {
             s3::check_class(class)?;
         }
@@ -272,6 +286,27 @@ impl VaultConfig {
             return Err(ConfigError::Unusable { setting: "endpoint", value: endpoint.to_string(), why });
         }
         Ok(())
+    }
+
+    /// Checks the settings of a Medusa store: only those of the way there mean something.
+    fn check_medusa(&self, name: &str) -> Result<(), ConfigError> {
+        if !layout::is_medusa_name(name) {
+            let why = "a Medusa store's name is 1 to 64 lower-case letters, digits, '_' and '-'".to_owned();
+            return Err(ConfigError::Unusable { setting: "medusa", value: name.to_owned(), why });
+        }
+        let of_a_vault = [
+            ("deployment", self.deployment.is_some()),
+            ("encryption", self.encryption.is_some()),
+            ("storage_class", self.storage_class.is_some()),
+            ("lock", self.lock.is_some()),
+            ("as_of", self.as_of.is_some()),
+            ("medusa", !self.medusa.is_empty()),
+        ];
+        if let Some((setting, _)) = of_a_vault.iter().find(|(_, set)| *set) {
+            let why = "it means nothing for a Medusa store, which is only read: leave it out".to_owned();
+            return Err(ConfigError::Unusable { setting, value: format!("of medusa.{name}"), why });
+        }
+        self.check()
     }
 
     /// Reads the address.

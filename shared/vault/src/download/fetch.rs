@@ -10,6 +10,7 @@ use super::{
     staged::{StagedFile, damaged, is_staged},
 };
 use crate::{
+    checksum::{Checksum, Trust},
     disk,
     store::{StoreError, StoreErrorKind},
     transfer::TransferContext,
@@ -44,8 +45,11 @@ pub(super) async fn run(
     config: DownloadConfig,
     fetch: Fetch,
 ) -> Result<Downloaded, DownloadError> {
-    let Fetch { files, kept } = fetch;
+    let Fetch { mut files, kept } = fetch;
     let mut done = kept;
+    for file in files.iter_mut().filter(|file| !file.checksum.fixes_size()) {
+        as_it_lies(context, file).await?;
+    }
     if let [file] = files.as_slice()
         && file.place.pack.is_none()
     {
@@ -64,6 +68,13 @@ pub(super) async fn run(
         done += Downloaded { files: 1, bytes: size, bytes_kept: 0 };
     }
     Ok(done)
+}
+
+/// Makes of a file that may have been written over since its manifest was the one that lies there now.
+async fn as_it_lies(context: &TransferContext, file: &mut WantedFile) -> Result<(), DownloadError> {
+    let found = context.store.head(&file.place.key).await.map_err(|cause| store_error(file, cause))?;
+    (file.size, file.checksum) = (found.size, Checksum::Trust(Trust::Size));
+    Ok(())
 }
 
 /// A body of the store that is cut into files.

@@ -24,7 +24,7 @@ pub use ranged::{RangedBody, RangedContent};
 pub use staging::{StagedPath, StagingFolder, UnsafePath};
 
 use crate::{
-    hash::Digest,
+    checksum::Checksum,
     manifest::{Component, Entry, Header, Place},
     transfer::TransferContext,
 };
@@ -40,7 +40,7 @@ pub struct WantedFile {
     /// Bytes.
     pub size: u64,
     /// Its content.
-    pub blake3: Digest,
+    pub checksum: Checksum,
     /// Where the content lies.
     pub place: Place,
     /// Where it goes. No two files may go to the same place.
@@ -60,7 +60,7 @@ impl WantedFile {
                 file: entry.file_name(component),
             },
             size: component.size,
-            blake3: component.blake3,
+            checksum: component.checksum,
             place: component.place.clone(),
             to,
         }

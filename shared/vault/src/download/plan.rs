@@ -77,6 +77,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
+        checksum::Checksum,
         download::{FileOrigin, StagingFolder},
         hash::Digest,
         manifest::{PackSlot, Place},
@@ -92,7 +93,13 @@ pub(super) mod tests {
         };
         let pack = Some(PackSlot { offset, size: 1 << 40 });
         let to = StagingFolder::new("/s").path([origin.file.as_str()]).unwrap();
-        WantedFile { origin, size, blake3: Digest::of(b""), place: Place { key: key.into(), pack }, to }
+        WantedFile {
+            origin,
+            size,
+            checksum: Checksum::Blake3(Digest::of(b"")),
+            place: Place { key: key.into(), pack },
+            to,
+        }
     }
 
     fn config() -> DownloadConfig {

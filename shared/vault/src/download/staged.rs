@@ -13,8 +13,9 @@ use tokio::task::spawn_blocking;
 
 use super::{DownloadError, WantedFile};
 use crate::{
+    checksum::Checker,
     disk::{self, DiskFull},
-    hash::{ContentHasher, Digest, HashKey},
+    hash::{Digest, HashKey},
 };
 
 /// Bytes gathered before they are written.
@@ -24,17 +25,17 @@ const BUFFER: usize = 1 << 20;
 pub(super) fn is_staged(file: &WantedFile, key: &HashKey) -> bool {
     let path = file.to.as_path();
     let same_size = path.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == file.size);
-    same_size && hash_of(path, key).is_ok_and(|found| found == file.blake3)
+    same_size && check(path, file, key).unwrap_or_default()
 }
 
-fn hash_of(path: &Path, key: &HashKey) -> std::io::Result<Digest> {
+fn check(path: &Path, wanted: &WantedFile, key: &HashKey) -> std::io::Result<bool> {
     let mut file = open(OpenOptions::new().read(true), path)?;
-    let mut hasher = key.hasher();
+    let mut checker = wanted.checksum.checker(wanted.size, key);
     let mut buffer = vec![0; BUFFER];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hasher.digest()),
-            read => hasher.update(&buffer[..read]),
+            0 => return Ok(checker.is_right()),
+            read => checker.update(&buffer[..read]),
         }
     }
 }
@@ -56,7 +57,7 @@ pub(super) struct StagedFile {
 struct Written {
     temporary: PathBuf,
     file: Option<File>,
-    hasher: ContentHasher,
+    checker: Checker,
 }
 
 impl StagedFile {
@@ -68,7 +69,7 @@ impl StagedFile {
         // attempt, which so leaves no heap of unfinished files.
         let short = Digest::of(name.as_bytes()).to_string();
         let temporary = path.with_file_name(format!(".{}.part", &short[..32]));
-        let written = Written { temporary, file: None, hasher: key.hasher() };
+        let written = Written { temporary, file: None, checker: wanted.checksum.checker(wanted.size, key) };
         Self { wanted, buffer: Vec::new(), taken: 0, written }
     }
 
@@ -94,7 +95,11 @@ impl StagedFile {
         let path = self.wanted.to.clone();
         let written = std::mem::replace(
             &mut self.written,
-            Written { temporary: PathBuf::new(), file: None, hasher: ContentHasher::new() },
+            Written {
+                temporary: PathBuf::new(),
+                file: None,
+                checker: self.wanted.checksum.checker(0, &HashKey::default()),
+            },
         );
         let size = self.wanted.size;
         let result = spawn_blocking(move || {
@@ -119,10 +124,9 @@ impl StagedFile {
         }
         self.write().await?;
         let Self { wanted, written, .. } = self;
-        let found = written.hasher.digest();
-        if found != wanted.blake3 {
+        if let Some(wrong) = written.checker.wrong() {
             std::fs::remove_file(&written.temporary).ok();
-            return Err(damaged(&wanted, format!("its BLAKE3 is {found} and should be {}", wanted.blake3)));
+            return Err(damaged(&wanted, wrong));
         }
         let size = wanted.size;
         let named = spawn_blocking(move || {
@@ -145,7 +149,7 @@ impl Written {
         }
         if let Some(file) = &mut self.file {
             file.write_all(bytes)?;
-            self.hasher.update(bytes);
+            self.checker.update(bytes);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The rules that every entry must keep, written or read: its names can stand in a path, its keys lie
 //! in its cluster's backups, its numbers are those of files.
 
-use ringvault_core::{ClusterName, selection::is_valid_cql_name};
+use ringvault_core::selection::is_valid_cql_name;
 
-use super::{Component, Entry, ManifestFault, SstableFacts, SstableName, TableRef};
+use super::{Component, Entry, Header, IMPORTED_VERSION, ManifestFault, SstableFacts, SstableName, TableRef};
 use crate::layout;
 
 /// Longest file name accepted, in bytes: that of Linux file systems.
@@ -24,8 +24,8 @@ pub fn is_file_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'_' | b'.' | b'-'))
 }
 
-/// Checks one entry of a manifest of `cluster`.
-pub(super) fn check_entry(entry: &Entry, cluster: &ClusterName) -> Result<(), ManifestFault> {
+/// Checks one entry of the manifest with this header.
+pub(super) fn check_entry(entry: &Entry, header: &Header) -> Result<(), ManifestFault> {
     let (name, facts) = match entry {
         Entry::Table(_) => (None, SstableFacts::default()),
         Entry::Sstable(sstable) => (Some(&sstable.name), sstable.facts),
@@ -38,7 +38,7 @@ pub(super) fn check_entry(entry: &Entry, cluster: &ClusterName) -> Result<(), Ma
         return Err(ManifestFault::Number { what: "token span", file: entry.order().to_string() });
     }
     for (n, component) in components.iter().enumerate() {
-        check_component(component, cluster)?;
+        check_component(component, header)?;
         if n > 0 && components[n - 1].name >= component.name {
             return Err(ManifestFault::Order { what: component.name.clone() });
         }
@@ -85,13 +85,28 @@ fn check_sstable_name(name: &SstableName) -> Result<(), ManifestFault> {
     })
 }
 
-fn check_component(component: &Component, cluster: &ClusterName) -> Result<(), ManifestFault> {
+fn check_component(component: &Component, header: &Header) -> Result<(), ManifestFault> {
     let key = &component.place.key;
-    let (owner, _) = layout::owner_of(key)?;
-    if owner != *cluster {
-        return Err(ManifestFault::KeyOfOtherCluster { key: key.clone(), cluster: cluster.to_string() });
-    }
     let refuse = |what| Err(ManifestFault::Number { what, file: component.name.clone() });
+    if header.version == IMPORTED_VERSION {
+        let is_foreign = layout::medusa_path(key)?.is_some();
+        if !is_foreign || component.place.pack.is_some() {
+            return Err(layout::InvalidKey {
+                key: key.clone(),
+                why: "an imported backup has no objects in the vault",
+            }
+            .into());
+        }
+    } else {
+        let (owner, _) = layout::owner_of(key)?;
+        if owner != header.cluster {
+            let cluster = header.cluster.to_string();
+            return Err(ManifestFault::KeyOfOtherCluster { key: key.clone(), cluster });
+        }
+    }
+    if component.checksum.is_foreign() != (header.version == IMPORTED_VERSION) {
+        return refuse("checksum");
+    }
     if component.size > MAX_OFFSET {
         return refuse("size");
     }

@@ -6,7 +6,7 @@ use ringvault_core::cluster::Token;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::hash::Digest;
+use crate::checksum::Checksum;
 
 /// One line: a table in a data directory, or an SSTable of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,8 @@ pub struct Component {
     /// Bytes.
     pub size: u64,
     /// Its content.
-    pub blake3: Digest,
+    #[serde(flatten)]
+    pub checksum: Checksum,
     /// Where the content lies.
     #[serde(flatten)]
     pub place: Place,

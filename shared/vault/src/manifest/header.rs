@@ -11,11 +11,14 @@ use crate::hash::Digest;
 
 /// Version of the manifest's format that is written here.
 pub const VERSION: u32 = 1;
+/// Version of the manifest of an imported backup, whose objects lie in another's bucket and are known by
+/// another's checksums. Readers that know nothing of that refuse it by its version.
+pub const IMPORTED_VERSION: u32 = 2;
 
 /// The first line: whose manifest this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of the format, [`VERSION`] when written here. Always the line's first field.
+    /// Version of the format, [`VERSION`] or [`IMPORTED_VERSION`]. Always the line's first field.
     pub version: u32,
     /// The cluster.
     pub cluster: ClusterName,

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::{
-    Entry, Figures, Header, ManifestError, ManifestFault, OrderKey, Trailer, VERSION, check,
+    Entry, Figures, Header, IMPORTED_VERSION, ManifestError, ManifestFault, OrderKey, Trailer, VERSION,
+    check,
     header::{Line, VersionLine},
 };
 use crate::{hash::ContentHasher, lines::decoder};
@@ -95,7 +96,7 @@ impl<R: BufRead> ManifestReader<R> {
             Line::Table(entry) => Entry::Table(entry),
             Line::Sstable(entry) => Entry::Sstable(entry),
         };
-        check::check_entry(&entry, &self.header.cluster)?;
+        check::check_entry(&entry, &self.header)?;
         let order = entry.order();
         if self.last.as_ref().is_some_and(|last| *last >= order) {
             return Err(ManifestFault::Order { what: order.to_string() });
@@ -131,7 +132,7 @@ impl<R: BufRead> Iterator for ManifestReader<R> {
 
 fn parse_header(line: &[u8]) -> Result<Header, ManifestFault> {
     let VersionLine { header } = serde_json::from_slice(line).map_err(|_| ManifestFault::Header)?;
-    if header.version != VERSION {
+    if !matches!(header.version, VERSION | IMPORTED_VERSION) {
         return Err(ManifestFault::Version { found: header.version });
     }
     match serde_json::from_slice(line)? {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::hash::Digest;
+use crate::{checksum::Checksum, hash::Digest};
 
 const FIXTURE: &[u8] = include_bytes!("../../fixtures/node-manifest-v1.jsonl.zst");
 const FIXTURE_LINES: &str = include_str!("../../fixtures/node-manifest-v1.jsonl");
@@ -63,7 +63,7 @@ fn component(name: &str, size: u64, key: &str, pack: Option<PackSlot>) -> Compon
     Component {
         name: name.into(),
         size,
-        blake3: Digest::of(name.as_bytes()),
+        checksum: Checksum::Blake3(Digest::of(name.as_bytes())),
         place: Place { key: format!("clusters/orders/backups/{key}"), pack },
         file: Some(FileIdentity { fs: u64::MAX, inode: 12, mtime_ns: 1_794_999_999_123_456_789 }),
     }

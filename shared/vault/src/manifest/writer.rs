@@ -94,7 +94,7 @@ impl ManifestWriter {
     }
 
     fn try_push(&mut self, entry: &Entry) -> Result<(), ManifestFault> {
-        check::check_entry(entry, &self.header.cluster)?;
+        check::check_entry(entry, &self.header)?;
         let order = entry.order();
         if self.last.as_ref().is_some_and(|last| *last >= order) {
             return Err(ManifestFault::Order { what: order.to_string() });

@@ -174,6 +174,10 @@ async fn names_of(
         while let Some(entry) = reader.next_entry()? {
             for component in entry.components() {
                 let key = &component.place.key;
+                // It lies in no folder of the vault.
+                if component.checksum.is_foreign() {
+                    continue;
+                }
                 let forbidden = |cause| VaultError::ForbiddenKey { inside: manifest.key().to_owned(), cause };
                 let (of, backup) = layout::owner_of(key).map_err(forbidden)?;
                 if of == cluster && gone.contains(&backup) && !names.contains(key) {

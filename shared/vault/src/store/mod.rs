@@ -14,6 +14,7 @@ mod cloud;
 mod error;
 mod file;
 mod folder;
+mod medusa;
 mod s3;
 mod sealed;
 
@@ -107,9 +108,9 @@ pub struct DeleteFailure {
     pub error: StoreError,
 }
 
-/// A store, and for an encrypted vault the keys. Cheap to clone.
+/// A store, for an encrypted vault the keys, and the Medusa stores beside it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store(Kind, Option<Arc<Keyring>>);
+pub struct Store(Kind, Option<Arc<Keyring>>, medusa::MedusaStores);
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -142,20 +143,39 @@ macro_rules! each {
     };
 }
 
+impl Kind {
+    /// Opens one store; another's may have names that begin with a dot.
+    async fn open(config: &VaultConfig, is_anothers: bool) -> Result<Self, VaultError> {
+        Ok(match config.place()? {
+            Place::S3 { bucket, prefix } => {
+                Self::S3(Box::pin(s3::S3Store::open(config, bucket, prefix)).await?)
+            }
+            Place::Cloud { cloud, bucket, prefix } => {
+                Self::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix)?)
+            }
+            Place::Folder(root) if is_anothers => Self::Folder(folder::FolderStore::anothers(root)),
+            Place::Folder(root) => Self::Folder(folder::FolderStore::new(root)),
+        })
+    }
+
+    async fn get_stream(&self, key: &str, range: Option<std::ops::Range<u64>>) -> StoreResult<ByteStream> {
+        each!(self, Self, store => Box::pin(store.get_stream(key, range)).await)
+    }
+
+    async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
+        each!(self, Self, store => Box::pin(store.head(key)).await)
+    }
+
+    fn list(&self, folder: &str) -> ObjectStream {
+        each!(self, Self, store => store.list(folder))
+    }
+}
+
 impl Store {
     /// Opens the store that `config` describes. Makes no request, but reads credential files.
     pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
         config.check()?;
-        let kind = match config.place()? {
-            Place::S3 { bucket, prefix } => {
-                Kind::S3(Box::pin(s3::S3Store::open(config, bucket, prefix)).await?)
-            }
-            Place::Cloud { cloud, bucket, prefix } => {
-                Kind::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix)?)
-            }
-            Place::Folder(root) => Kind::Folder(folder::FolderStore::new(root)),
-        };
-        Ok(Self(kind, None))
+        Ok(Self(Kind::open(config, false).await?, None, medusa::open(config).await?))
     }
 
     /// Makes the folder of a folder store; a bucket is its owner's to create. For `vault init`.
@@ -218,6 +238,9 @@ impl Store {
         key: &str,
         range: Option<std::ops::Range<u64>>,
     ) -> StoreResult<ByteStream> {
+        if let Some(body) = self.get_medusa(key, range.clone()).await? {
+            return Ok(body);
+        }
         check(key, "GetObject")?;
         match self.sealing(key) {
             Some(keys) => self.get_sealed(keys, key, range).await,
@@ -227,21 +250,27 @@ impl Store {
 
     /// Reads an object as it is stored.
     async fn get_stored(&self, key: &str, range: Option<std::ops::Range<u64>>) -> StoreResult<ByteStream> {
-        each!(&self.0, Kind, store => Box::pin(store.get_stream(key, range)).await)
+        self.0.get_stream(key, range).await
     }
 
     /// Size and tag of an object.
     pub async fn head(&self, key: &str) -> StoreResult<ObjectInfo> {
+        if let Some(found) = self.head_medusa(key).await? {
+            return Ok(found);
+        }
         check(key, "HeadObject")?;
-        each!(&self.0, Kind, store => Box::pin(store.head(key)).await)
+        self.0.head(key).await
     }
 
     /// Every object below `folder`, which ends with `/` or is empty, in key order.
     pub fn list(&self, folder: &str) -> ObjectStream {
+        if let Some(listed) = self.list_medusa(folder) {
+            return listed;
+        }
         if let Err(error) = check_folder(folder) {
             return futures::stream::once(async { Err(error) }).boxed();
         }
-        each!(&self.0, Kind, store => store.list(folder))
+        self.0.list(folder)
     }
 
     /// The folders directly below `folder`, each ending with `/`, in order.
@@ -254,7 +283,8 @@ impl Store {
     pub async fn delete_many(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
         let mut failures = Vec::new();
         self.may_write("", "DeleteObjects")?;
-        keys.iter().try_for_each(|key| check(key, "DeleteObjects"))?;
+        keys.iter()
+            .try_for_each(|key| Self::is_ours(key, "DeleteObjects").and(check(key, "DeleteObjects")))?;
         for batch in keys.chunks(DELETE_BATCH) {
             failures.extend(each!(&self.0, Kind, store => Box::pin(store.delete_batch(batch)).await)?);
         }
@@ -301,6 +331,7 @@ impl Store {
     /// Locks what is read at `key` until `until` at least; a longer lock stays. Only where
     /// [locks](Self::lock) are asked for.
     pub async fn extend_lock(&self, key: &str, until: DateTime<Utc>) -> StoreResult<()> {
+        Self::is_ours(key, "PutObjectRetention")?;
         check(key, "PutObjectRetention")?;
         match &self.0 {
             Kind::S3(store) => Box::pin(store.extend_lock(key, until)).await,
@@ -332,8 +363,9 @@ impl Store {
         }
     }
 
-    /// Refuses to write where the state of an earlier instant is read.
+    /// Refuses to write where the state of an earlier instant is read, and what is another's.
     fn may_write(&self, key: &str, operation: &'static str) -> StoreResult<()> {
+        Self::is_ours(key, operation)?;
         let Kind::S3(store) = &self.0 else { return Ok(()) };
         let Some(at) = store.as_of() else { return Ok(()) };
         let detail = format!("the vault is read as it stood at {at}: nothing is written");
@@ -370,12 +402,14 @@ impl Store {
 
     /// Drops the upload of this key and [id](Multipart::id), if it is still open.
     pub async fn abort_upload(&self, key: &str, id: &str) -> StoreResult<()> {
+        Self::is_ours(key, "AbortMultipartUpload")?;
         check(key, "AbortMultipartUpload")?;
         each!(&self.0, Kind, store => Box::pin(store.abort_upload(key, id)).await)
     }
 
     /// Drops every multipart upload below `folder` that was begun and never ended. Returns how many.
     pub async fn abort_uploads(&self, folder: &str) -> StoreResult<usize> {
+        Self::is_ours(folder, "AbortMultipartUpload")?;
         check_folder(folder)?;
         each!(&self.0, Kind, store => Box::pin(store.abort_uploads(folder)).await)
     }

@@ -284,7 +284,8 @@ fn same_file(known: &Entry, file: &LocalFile) -> Option<Finished> {
     let found = components.binary_search_by(|component| component.name.as_str().cmp(&file.component)).ok()?;
     let component = &components[found];
     let same = component.file == Some(file.identity) && component.size == file.size;
-    same.then(|| Finished { blake3: component.blake3, place: component.place.clone() })
+    let blake3 = component.checksum.blake3().filter(|_| same)?;
+    Some(Finished { blake3, place: component.place.clone() })
 }
 
 /// What the manifest names of this backup's own objects.

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{SourceItem, local::LocalFile, walk::LocalItem};
 use crate::{
+    checksum::Checksum,
     journal::Finished,
     manifest::{Component, Entry, SstableEntry, SstableFacts, TableEntry},
 };
@@ -96,7 +97,7 @@ impl PendingLine {
             at.map(|at| Component {
                 name: file.component.clone(),
                 size: file.size,
-                blake3: at.blake3,
+                checksum: Checksum::Blake3(at.blake3),
                 place: at.place,
                 file: Some(file.identity),
             })

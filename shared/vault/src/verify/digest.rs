@@ -12,8 +12,9 @@ use super::{
     unless_stopped,
 };
 use crate::{
+    checksum::Checker,
     error::{VaultError, VaultResult},
-    hash::{ContentHasher, HashKey},
+    hash::HashKey,
     identity::Vault,
     manifest::Place,
     progress::TransferProgress,
@@ -117,7 +118,7 @@ struct SlotCheck<'a> {
     /// The first slot that is not behind `at`.
     first: usize,
     /// Hashers of the slots from `first` on that have begun.
-    hashers: Vec<ContentHasher>,
+    hashers: Vec<Checker>,
     wrong: Vec<Slot>,
     /// Bytes that went by.
     at: u64,
@@ -135,7 +136,8 @@ impl<'a> SlotCheck<'a> {
                 break;
             }
             while self.hashers.len() <= n - self.first {
-                self.hashers.push(self.hash_key.hasher());
+                let slot = &self.slots[self.first + self.hashers.len()];
+                self.hashers.push(slot.checksum.checker(slot.size, &self.hash_key));
             }
             let from = usize::try_from(slot.offset.max(start) - start).unwrap_or(piece.len());
             let to = usize::try_from(slot.end().min(end).saturating_sub(start)).unwrap_or(piece.len());
@@ -154,7 +156,7 @@ impl<'a> SlotCheck<'a> {
             if slot.end() > self.at {
                 break;
             }
-            if hasher.len() != slot.size || hasher.digest() != slot.blake3 {
+            if !hasher.is_right() {
                 self.wrong.push(*slot);
             }
             done += 1;
@@ -166,8 +168,8 @@ impl<'a> SlotCheck<'a> {
     /// The slots whose content is another, or did not come.
     fn finish(mut self) -> Vec<Slot> {
         for (n, slot) in self.slots.iter().enumerate().skip(self.first) {
-            let hasher = self.hashers.get(n - self.first).cloned().unwrap_or_else(|| self.hash_key.hasher());
-            if hasher.len() != slot.size || hasher.digest() != slot.blake3 {
+            let begun = self.hashers.get(n - self.first).cloned();
+            if !begun.unwrap_or_else(|| slot.checksum.checker(slot.size, &self.hash_key)).is_right() {
                 self.wrong.push(*slot);
             }
         }
@@ -180,11 +182,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hash::Digest;
+    use crate::{checksum::Checksum, hash::Digest};
 
     fn slot(content: &[u8], offset: usize, size: usize) -> Slot {
-        let blake3 = Digest::of(&content[offset..offset + size]);
-        Slot { offset: offset as u64, size: size as u64, blake3 }
+        let checksum = Checksum::Blake3(Digest::of(&content[offset..offset + size]));
+        Slot { offset: offset as u64, size: size as u64, checksum }
     }
 
     proptest! {

@@ -26,8 +26,8 @@ use super::{
 use crate::{
     backup::{SealIndex, SealPlace, SealRecord},
     bad::BadRecord,
+    checksum::Checksum,
     error::{VaultError, VaultResult},
-    hash::Digest,
     identity::Vault,
     layout,
     manifest::{ManifestFile, Place},
@@ -50,8 +50,8 @@ pub struct HealOutcome {
 }
 
 type Manifests = Arc<Vec<(HostId, ManifestFile)>>;
-/// A content, by size and digest.
-type Content = (u64, Digest);
+/// A content, by size and checksum.
+type Content = (u64, Checksum);
 
 /// The backups of a cluster, as a heal looks at them.
 struct Living {
@@ -179,13 +179,14 @@ impl Vault {
             .collect();
         let mut sources = HashMap::new();
         for slot in targets.values().flat_map(|target| &target.slots) {
-            if sources.contains_key(&(slot.size, slot.blake3)) {
+            if sources.contains_key(&(slot.size, slot.checksum)) {
                 continue;
             }
             for index in &indexes {
-                let place = index.find(slot.size, slot.blake3).await?;
+                let Some(blake3) = slot.checksum.blake3() else { continue };
+                let place = index.find(slot.size, blake3).await?;
                 if let Some(place) = place.filter(|place| !bad.contains(&place.key)) {
-                    sources.insert((slot.size, slot.blake3), place);
+                    sources.insert((slot.size, slot.checksum), place);
                     break;
                 }
             }
@@ -206,7 +207,7 @@ impl Vault {
         }
         match target.slots[..] {
             [slot] if slot.offset == 0 && slot.size == target.size => {
-                let Some(source) = sources.get(&(slot.size, slot.blake3)) else { return Ok(false) };
+                let Some(source) = sources.get(&(slot.size, slot.checksum)) else { return Ok(false) };
                 if source.pack.is_none() {
                     let whole = Target { size: slot.size, slots: vec![slot] };
                     if !self.is_sound(&source.key, &whole, stop).await? {
@@ -241,7 +242,7 @@ impl Vault {
         for slot in &target.slots {
             let here = Place { key: key.to_owned(), pack: None };
             let mut content = self.read_at(&here, slot.offset, slot).await?;
-            if let (None, Some(source)) = (&content, sources.get(&(slot.size, slot.blake3))) {
+            if let (None, Some(source)) = (&content, sources.get(&(slot.size, slot.checksum))) {
                 content = self.read_slot(source, slot).await?;
             }
             let range = usize::try_from(slot.offset).ok().zip(usize::try_from(slot.end()).ok());
@@ -265,7 +266,11 @@ impl Vault {
         slot: &Slot,
     ) -> VaultResult<Option<Bytes>> {
         match self.store().get_range(&place.key, offset, slot.size).await {
-            Ok(content) => Ok((self.store().hash_key().digest(&content) == slot.blake3).then_some(content)),
+            Ok(content) => {
+                let mut checker = slot.checksum.checker(slot.size, &self.store().hash_key());
+                checker.update(&content);
+                Ok(checker.is_right().then_some(content))
+            }
             Err(error) if super::damage::kind_of(&error).is_some() => Ok(None),
             Err(error) => Err(error.into()),
         }

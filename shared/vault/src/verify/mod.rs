@@ -35,6 +35,7 @@ use crate::{
     bad::BadRecord,
     error::{VaultError, VaultResult},
     identity::Vault,
+    layout,
     progress::TransferProgress,
 };
 
@@ -63,7 +64,8 @@ impl Vault {
             result.bytes = read.bytes;
             damaged.extend(read.damaged);
         }
-        for (key, damage) in &damaged {
+        // Of another's object nothing is reused, and nothing healed.
+        for (key, damage) in damaged.iter().filter(|(key, _)| !key.starts_with(layout::MEDUSA)) {
             let bad = BadRecord::new(key, damage.kind, &task.backup, task.job);
             self.mark_bad(&task.cluster, &bad).await?;
         }
@@ -88,7 +90,7 @@ impl Vault {
         }
         let opened = self.open_records(task).await?;
         let inspected = self.check_sstables(task, &opened, structure, progress, stop).await?;
-        for (key, kind) in &inspected.damaged {
+        for (key, kind) in inspected.damaged.iter().filter(|(key, _)| !key.starts_with(layout::MEDUSA)) {
             let bad = BadRecord::new(key, *kind, &task.backup, task.job);
             self.mark_bad(&task.cluster, &bad).await?;
         }

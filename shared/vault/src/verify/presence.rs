@@ -7,7 +7,7 @@ use ringvault_core::task::FindingKind;
 use tokio_util::sync::CancellationToken;
 
 use super::{damage::Damage, target::Target, unless_stopped};
-use crate::{error::VaultResult, identity::Vault};
+use crate::{checksum::EntityTag, error::VaultResult, identity::Vault, layout};
 
 impl Vault {
     /// The targets that are not there, or of another size.
@@ -18,11 +18,19 @@ impl Vault {
         stop: &CancellationToken,
     ) -> VaultResult<HashMap<String, Damage>> {
         let mut sizes: HashMap<String, u64> = HashMap::with_capacity(targets.len());
-        for folder in folders {
+        let mut tags: HashMap<String, EntityTag> = HashMap::new();
+        let foreign: BTreeSet<String> =
+            targets.keys().filter_map(|key| layout::medusa_data_folder(key)).collect();
+        for folder in folders.union(&foreign) {
             let mut objects = self.store().list(folder);
             while let Some(object) = objects.try_next().await? {
                 unless_stopped(stop)?;
                 if targets.contains_key(&object.key) {
+                    if foreign.contains(folder)
+                        && let Some(tag) = object.etag.as_deref().and_then(|tag| tag.parse().ok())
+                    {
+                        tags.insert(object.key.clone(), tag);
+                    }
                     sizes.insert(object.key, object.size);
                 }
             }
@@ -31,7 +39,14 @@ impl Vault {
         for (key, target) in targets.iter() {
             let expected = self.store().stored_size(key, target.size);
             match sizes.get(key) {
-                Some(size) if *size == expected => {}
+                Some(_) if !target.fixes_size() => {}
+                Some(size) if *size == expected => {
+                    let known = target.tag().zip(tags.get(key));
+                    if let Some((tag, found)) = known.filter(|(tag, found)| tag != *found) {
+                        let detail = format!("its tag is {found}, and was {tag} when it was brought");
+                        damaged.insert(key.clone(), Damage::whole(FindingKind::Corrupt, detail));
+                    }
+                }
                 Some(size) => {
                     let detail = format!("the object has {size} bytes, {expected} are expected");
                     damaged.insert(key.clone(), Damage::whole(FindingKind::Truncated, detail));

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{damage, records::Opened, target, unless_stopped};
 use crate::{
+    checksum::Checker,
     error::{VaultError, VaultResult},
     hash::{ContentHasher, Digest, HashKey},
     identity::Vault,
@@ -219,7 +220,7 @@ type Pieces = BoxStream<'static, VaultResult<Bytes>>;
 struct Open<'a> {
     component: &'a Component,
     pieces: Pieces,
-    hasher: ContentHasher,
+    checker: Checker,
     ended: bool,
     wrong: Option<Wrong>,
 }
@@ -320,13 +321,12 @@ impl Reading<'_> {
         unless_stopped(self.stop)?;
         match open.pieces.try_next().await {
             Ok(Some(piece)) => {
-                open.hasher.update(&piece);
+                open.checker.update(&piece);
                 self.progress.advance(piece.len() as u64);
                 return Ok(Some(piece));
             }
             Ok(None) => {
-                let component = open.component;
-                if open.hasher.len() != component.size || open.hasher.digest() != component.blake3 {
+                if !open.checker.is_right() {
                     let detail = "the content is not what its manifest says".to_owned();
                     open.wrong = Some((FindingKind::Corrupt, detail));
                 }
@@ -359,7 +359,13 @@ impl Reading<'_> {
                 futures::stream::once(opened).try_flatten().boxed()
             }
         };
-        Open { component, pieces, hasher: self.hash_key.hasher(), ended: false, wrong: None }
+        Open {
+            component,
+            pieces,
+            checker: component.checksum.checker(component.size, &self.hash_key),
+            ended: false,
+            wrong: None,
+        }
     }
 
     /// The small components in packs, by name: neighbours in one request.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ringvault_core::{HostId, task::CheckTask};
 
 use crate::{
+    checksum::{Checksum, EntityTag},
     error::{VaultError, VaultResult},
     hash::Digest,
     manifest::{Component, ManifestFile},
@@ -18,12 +19,12 @@ pub(super) struct Slot {
     /// Bytes.
     pub(super) size: u64,
     /// The content.
-    pub(super) blake3: Digest,
+    pub(super) checksum: Checksum,
 }
 
 impl Slot {
     pub(super) fn of(component: &Component) -> Self {
-        Self { offset: component.place.offset(), size: component.size, blake3: component.blake3 }
+        Self { offset: component.place.offset(), size: component.size, checksum: component.checksum }
     }
 
     pub(super) const fn end(&self) -> u64 {
@@ -38,6 +39,18 @@ pub(super) struct Target {
     pub(super) size: u64,
     /// Its contents, ascending, once each.
     pub(super) slots: Vec<Slot>,
+}
+
+impl Target {
+    /// Whether the object must have the size that is expected.
+    pub(super) fn fixes_size(&self) -> bool {
+        self.slots.iter().all(|slot| slot.checksum.fixes_size())
+    }
+
+    /// The tag that the store must give it, where it is another's object.
+    pub(super) fn tag(&self) -> Option<EntityTag> {
+        self.slots.iter().find_map(|slot| slot.checksum.tag())
+    }
 }
 
 /// Whether `key` belongs to this shard: by a hash, so that every shard gets objects of all kinds.

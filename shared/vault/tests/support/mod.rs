@@ -410,7 +410,7 @@ impl TestIndex {
         let mut index = HashMap::new();
         for entry in manifest.reader().unwrap().map(Result::unwrap) {
             for component in entry.components() {
-                index.insert((component.size, component.blake3), component.place.clone());
+                index.insert((component.size, component.checksum.blake3().unwrap()), component.place.clone());
             }
         }
         Self(index)

@@ -1,5 +1,6 @@
 use ringvault_core::HostId;
 use ringvault_vault::{
+    checksum::Checksum,
     hash::Digest,
     manifest::{Component, Place, SstableEntry, SstableFacts, SstableName, TableRef},
 };
@@ -11,7 +12,7 @@ fn sstable(stage: &Path, id: u32) -> Staged {
     let component = |name: &str| Component {
         name: name.to_owned(),
         size: 1,
-        blake3: Digest::of(b"x"),
+        checksum: Checksum::Blake3(Digest::of(b"x")),
         place: Place { key: "k".to_owned(), pack: None },
         file: None,
     };

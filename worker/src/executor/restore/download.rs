@@ -84,7 +84,7 @@ pub(super) fn wanted_file(
     Ok(WantedFile {
         origin,
         size: component.size,
-        blake3: component.blake3,
+        checksum: component.checksum,
         place: component.place.clone(),
         to,
     })

@@ -146,7 +146,7 @@ fn made_of(sstable: &SharedSstable, wanted: &TokenSet) -> Digest {
     let mut hasher = ContentHasher::new();
     for component in sstable.components().chain(sstable.data()) {
         hasher.update(component.name.as_bytes());
-        hasher.update(component.blake3.as_bytes());
+        hasher.update(component.checksum.to_string().as_bytes());
     }
     for (first, last) in wanted.intervals() {
         hasher.update(&first.0.to_be_bytes());

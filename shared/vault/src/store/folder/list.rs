@@ -25,8 +25,10 @@ pub(super) fn objects(store: FolderStore, folder: String) -> ObjectStream {
         while let Some(entry) = stack.pop() {
             let key = entry.key.clone();
             if entry.is_folder {
-                let mut children =
-                    store.blocking("ListObjectsV2", &entry.key, move |root| children(root, &key)).await?;
+                let hidden = store.shows_hidden;
+                let listing =
+                    store.blocking("ListObjectsV2", &entry.key, move |root| children(root, &key, hidden));
+                let mut children = listing.await?;
                 children.reverse();
                 stack.append(&mut children);
                 continue;
@@ -44,7 +46,9 @@ pub(super) fn objects(store: FolderStore, folder: String) -> ObjectStream {
 /// The folders directly below `folder`.
 pub(super) async fn folders(store: &FolderStore, folder: &str) -> StoreResult<Vec<String>> {
     let owned = folder.to_owned();
-    let children = store.blocking("ListObjectsV2", folder, move |root| children(root, &owned)).await?;
+    let hidden = store.shows_hidden;
+    let listing = store.blocking("ListObjectsV2", folder, move |root| children(root, &owned, hidden));
+    let children = listing.await?;
     Ok(children.into_iter().filter(|c| c.is_folder).map(|c| c.key).collect())
 }
 
@@ -54,7 +58,7 @@ struct Entry {
     is_folder: bool,
 }
 
-fn children(root: &Path, folder: &str) -> io::Result<Vec<Entry>> {
+fn children(root: &Path, folder: &str, hidden: bool) -> io::Result<Vec<Entry>> {
     let listing = match fs::read_dir(root.join(folder)) {
         Ok(listing) => listing,
         // No object has such a key; a root that is away is an error all the same.
@@ -67,7 +71,7 @@ fn children(root: &Path, folder: &str) -> io::Result<Vec<Entry>> {
         let entry = entry?;
         let name = entry.file_name();
         // Temporary files, and what is no key of ours (`lost+found` is, and harmless).
-        if name.as_bytes().starts_with(b".") {
+        if name.as_bytes().starts_with(b".") && !hidden {
             continue;
         }
         let Some(name) = name.to_str() else { continue };

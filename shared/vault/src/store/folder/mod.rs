@@ -36,11 +36,18 @@ const READ_PIECE: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct FolderStore {
     root: Arc<PathBuf>,
+    /// Names that begin with a dot are listed: it is no vault's folder.
+    shows_hidden: bool,
 }
 
 impl FolderStore {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root) }
+        Self { root: Arc::new(root), shows_hidden: false }
+    }
+
+    /// A folder that another writes, and that is only read.
+    pub(super) fn anothers(root: PathBuf) -> Self {
+        Self { root: Arc::new(root), shows_hidden: true }
     }
 
     pub(super) async fn prepare(&self) -> StoreResult<()> {

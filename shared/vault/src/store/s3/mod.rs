@@ -177,6 +177,16 @@ impl S3Store {
         })
     }
 
+    /// Whether the object lies there encrypted under a key of the store's key service.
+    pub(super) async fn is_kms_encrypted(&self, key: &str) -> StoreResult<bool> {
+        let request = self.client.head_object().bucket(&*self.bucket).key(self.full(key));
+        let sent = sse::with_key!(request, self.sse).send().await;
+        let found = sent.map_err(|e| failure::classify("HeadObject", key, &e))?;
+        let algorithm = found.server_side_encryption;
+        Ok(algorithm.is_some_and(|algorithm| algorithm.as_str().starts_with("aws:kms"))
+            || found.sse_customer_algorithm.is_some())
+    }
+
     pub(super) async fn delete_batch(&self, keys: &[String]) -> StoreResult<Vec<DeleteFailure>> {
         if self.lock.is_some() {
             return self.delete_versions(keys).await;
