@@ -41,8 +41,8 @@ impl Sender {
     pub(super) async fn send(&self, config: &NotifierConfig, claimed: &Claimed) -> Result<(), Failure> {
         let sending = async {
             match self {
-                Self::Post(post) => post.send(claimed).await,
-                Self::Mail(mail) => mail.send(&claimed.notice).await,
+                Self::Post(post) => Box::pin(post.send(claimed)).await,
+                Self::Mail(mail) => Box::pin(mail.send(&claimed.notice)).await,
             }
         };
         let silent = || Failure::because(format!("no answer within {} s", config.timeout.as_secs_f32()));

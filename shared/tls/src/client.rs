@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{Identity, TlsError, files, provider};
 
 /// A `[….tls]` section of a client: of RabbitMQ, of PostgreSQL.
+#[allow(clippy::struct_field_names)] // the settings' names, as published
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientTls {

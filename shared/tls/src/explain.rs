@@ -53,7 +53,8 @@ fn of(error: &rustls::Error) -> Option<Trouble> {
 
 fn of_peer(why: &CertificateError) -> String {
     match why {
-        CertificateError::UnknownIssuer => {
+        // A bad signature: another authority of the same name, such as one that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "its certificate is signed by nobody that is trusted here: name its authority in ca_file"
                 .to_owned()
         }

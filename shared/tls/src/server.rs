@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::{Identity, TlsError, files, provider};
 
 /// The `[http.tls]` section of a scheduler.
+#[allow(clippy::struct_field_names)] // the settings' names, as published
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerTls {

@@ -109,6 +109,9 @@ fn what_a_handshake_failed_of_is_said() {
     meet(&mutual, &known(&ours), "localhost").unwrap();
     let wrong_ca = trouble(meet(&open, &trusting(&theirs), "localhost"));
     assert!(matches!(&wrong_ca, Trouble::Untrusted(why) if why.contains("signed by nobody")), "{wrong_ca:?}");
+    // One that was made anew under the old name is as much a stranger.
+    let namesake = trouble(meet(&open, &trusting(&Authority::named(&ours.name())), "localhost"));
+    assert_eq!(namesake, wrong_ca);
     let wrong_name = trouble(meet(&open, &trusting(&ours), "other.example"));
     let says = "its certificate is for DnsName(\"localhost\"), not for \"other.example\"";
     assert_eq!(wrong_name.words(), says);

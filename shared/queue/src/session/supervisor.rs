@@ -137,7 +137,7 @@ impl Supervisor {
                 None => Connection::connect_uri(self.endpoint.uri.clone(), properties)
                     .await
                     .map_err(|error| Problem::of(&doing, &error)),
-                Some(tls) => self.connect_by_tls(tls, properties, &doing).await,
+                Some(tls) => Box::pin(self.connect_by_tls(tls, properties, &doing)).await,
             }
         });
         connected.await.unwrap_or_else(|_| Err(Problem::Unreachable { doing, cause: timed_out() }))

@@ -14,6 +14,7 @@ pub const OVER: Years = (2020, 2021);
 /// An authority with a folder, where its certificate is `ca.pem`.
 pub struct Authority {
     folder: TempDir,
+    name: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -25,17 +26,29 @@ pub struct Files {
 }
 
 impl Authority {
+    /// With a name of its own: two of one name are told apart by their signatures alone.
     pub fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
+        let name = format!("authority of {}", folder.path().display());
+        Self::make(folder, name)
+    }
+
+    pub fn named(name: &str) -> Self {
+        Self::make(TempDir::new().expect("a temporary folder"), name.to_owned())
+    }
+
+    pub fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn make(folder: TempDir, name: String) -> Self {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // A name of its own: two of one name are told apart by their signatures alone.
-        let name = format!("authority of {}", folder.path().display());
-        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::CommonName, name.as_str());
         let pem = params.self_signed(&key).expect("signed").pem();
         std::fs::write(folder.path().join("ca.pem"), pem).expect("written");
-        Self { folder, issuer: Issuer::new(params, key) }
+        Self { folder, name, issuer: Issuer::new(params, key) }
     }
 
     pub fn folder(&self) -> &Path {
