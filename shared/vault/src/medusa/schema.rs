@@ -39,7 +39,7 @@ pub(super) struct Object {
     #[serde(skip_serializing_if = "Option::is_none")]
     base: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    table: Option<Table>,
+    table: Option<Shape>,
 }
 
 /// In the order in which they can be made.
@@ -56,7 +56,7 @@ enum ObjectKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Table {
+struct Shape {
     table_id: Uuid,
     columns: Vec<Column>,
     is_counter: bool,
@@ -236,7 +236,7 @@ impl Schema {
             .collect();
         apply_key(&mut columns, &key, &descending(words));
         let table_id = ids.get(&(keyspace.clone(), name.clone())).copied().unwrap_or_default();
-        let table = Table { table_id, columns, is_counter: false };
+        let table = Shape { table_id, columns, is_counter: false };
         let object = object(ObjectKind::View, keyspace, name, statement);
         Ok(Object { base: Some(base), table: Some(table), ..object })
     }
@@ -330,7 +330,7 @@ fn table(
     let is_counter = columns.iter().any(|column| column.cql_type == "counter");
     let table_id = ids.get(&(keyspace.clone(), name.clone())).copied().unwrap_or_default();
     let text = with_id(statement, words.get(close), words.get(close + 1), table_id);
-    let table = Table { table_id, columns, is_counter };
+    let table = Shape { table_id, columns, is_counter };
     Ok(Object { table: Some(table), ..object(ObjectKind::Table, keyspace, name, &text) })
 }
 
