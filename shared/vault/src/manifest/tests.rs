@@ -249,8 +249,8 @@ fn order_counts_and_kinds_of_lines_are_kept() {
     assert!(matches!(headless.fault, ManifestFault::Header), "{headless}");
     let unknown = forged(|lines| lines.insert(3, json!({ "other": {} })));
     assert!(matches!(unknown.fault, ManifestFault::Syntax(_)), "{unknown}");
-    let newer = forged(|lines| lines[0] = json!({ "header": { "version": 2, "all_else": "changed" } }));
-    assert!(matches!(newer.fault, ManifestFault::Version { found: 2 }), "{newer}");
+    let newer = forged(|lines| lines[0] = json!({ "header": { "version": 3, "all_else": "changed" } }));
+    assert!(matches!(newer.fault, ManifestFault::Version { found: 3 }), "{newer}");
 }
 
 #[test]
