@@ -1,7 +1,6 @@
 //! Backups of Medusa's are imported over the API, page by page and again and again; they are listed, verified
 //! and purged like others, and an empty database learns of them from the vault.
 
-#[allow(dead_code)]
 #[path = "../../shared/vault/tests/support/medusa.rs"]
 mod medusa;
 mod support;

@@ -28,26 +28,26 @@ use tokio_util::sync::CancellationToken;
 struct Telling {
     lab: Lab,
     stop: CancellationToken,
-    telling: Option<tokio::task::JoinHandle<()>>,
+    at_work: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Telling {
     async fn with(db: PgPool, settings: &str) -> Self {
         let queue = ringvault_queue::QueueConfig::from_url("amqp://127.0.0.1:1");
         let lab = Lab::with(db, "sched-1", &queue, &format!("[timing]\npoll = \"30ms\"\n{settings}")).await;
-        let mut telling = Self { lab, stop: CancellationToken::new(), telling: None };
+        let mut telling = Self { lab, stop: CancellationToken::new(), at_work: None };
         telling.start();
         telling
     }
 
     fn start(&mut self) {
         let (ctx, stop) = (Arc::clone(&self.lab.ctx), self.stop.clone());
-        self.telling = Some(tokio::spawn(async move { notify::run(&ctx, &stop).await }));
+        self.at_work = Some(tokio::spawn(async move { notify::run(&ctx, &stop).await }));
     }
 
     /// As when its machine is gone.
     async fn dies(&mut self) {
-        let telling = self.telling.take().expect("at work");
+        let telling = self.at_work.take().expect("at work");
         telling.abort();
         let _ = telling.await;
     }

@@ -1,6 +1,7 @@
 //! Everything over TLS, with real servers: a scheduler whose API, database and broker speak nothing else
 //! and want certificates, and everything that must be refused.
 #![allow(clippy::large_futures)] // a test may hold what it likes
+#![allow(clippy::unnecessary_debug_formatting)] // as a string in quotes, for TOML
 
 mod support;
 

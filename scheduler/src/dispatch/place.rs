@@ -107,7 +107,7 @@ pub(super) async fn place(ctx: &Context, mut batch: Vec<Share>) -> (usize, Vec<(
                 break;
             }
         }
-        if !batch.iter().any(|share| can_be_together(share)) {
+        if !batch.iter().any(can_be_together) {
             break;
         }
     }

@@ -1,5 +1,6 @@
 //! A PostgreSQL of the test's own that speaks TLS, and a TLS listener of the lab's RabbitMQ with
 //! certificates of the test's.
+#![allow(clippy::unnecessary_debug_formatting)] // as a string in quotes, for TOML
 
 use std::{
     net::TcpListener,

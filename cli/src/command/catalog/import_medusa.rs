@@ -127,14 +127,15 @@ fn told(backup: &MedusaBackup, dry_run: bool) -> Vec<String> {
         MedusaOutcome::Unfinished => "not yet",
         other => other.as_str(),
     };
-    let mut line = format!("{word} {name}");
+    let mut about = Vec::new();
     if let (Some(coverage), Some(figures)) = (coverage, figures) {
         let nodes = format!("{}/{} nodes", figures.nodes_held, figures.nodes_total);
-        line += &format!(": {}, {nodes}, {}", coverage.as_str(), human::size(figures.bytes));
+        about.push(format!("{}, {nodes}, {}", coverage.as_str(), human::size(figures.bytes)));
     }
     if let Some(detail) = detail {
-        line += &format!(": {}", one_line(detail));
+        about.push(one_line(detail));
     }
+    let line = std::iter::once(format!("{word} {name}")).chain(about).collect::<Vec<_>>().join(": ");
     let remarks = remarks.iter().map(|remark| format!("  {}", one_line(remark)));
     let problems = problems.iter().map(|problem| format!("  PROBLEM {}", one_line(problem)));
     std::iter::once(line).chain(remarks).chain(problems).collect()

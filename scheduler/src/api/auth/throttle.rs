@@ -128,9 +128,8 @@ mod tests {
         let mut extensions = Extensions::new();
         extensions.insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 9], 1))));
         let headers = |lines: &[&'static str]| {
-            HeaderMap::from_iter(lines.iter().map(|line| {
-                ("x-forwarded-for".parse::<axum::http::HeaderName>().unwrap(), line.parse().unwrap())
-            }))
+            let name: axum::http::HeaderName = "x-forwarded-for".parse().unwrap();
+            lines.iter().map(|line| (name.clone(), line.parse().unwrap())).collect::<HeaderMap>()
         };
         let proxies: Vec<IpNet> = vec!["10.0.0.0/24".parse().unwrap()];
         let told = headers(&["1.2.3.4, 5.6.7.8, 10.0.0.8"]);

@@ -105,7 +105,9 @@ mod tests {
 
     fn map(lines: &[&str]) -> DataCenterMap {
         let mut map = DataCenterMap::default();
-        lines.iter().for_each(|line| map.add(line).unwrap());
+        for line in lines {
+            map.add(line).unwrap();
+        }
         map
     }
 
@@ -117,16 +119,14 @@ mod tests {
     #[test]
     fn one_becomes_several_and_several_become_one() {
         let was = factors(&[("a", 2), ("b", 3)]);
-        let cases: [(&[&str], &[(&str, u32)]); 5] = [
-            (&[], &[("a", 2), ("b", 3)]),
-            (&["a=c"], &[("b", 3), ("c", 2)]),
-            (&["b=a"], &[("a", 3)]),
-            (&["a=x", "b=x"], &[("x", 3)]),
-            (&["a=a", "a=c"], &[("a", 2), ("b", 3), ("c", 2)]),
-        ];
-        for (lines, is) in cases {
+        let becomes = |lines: &[&str], is: &[(&str, u32)]| {
             assert_eq!(map(lines).replication(&was), factors(is), "{lines:?}");
-        }
+        };
+        becomes(&[], &[("a", 2), ("b", 3)]);
+        becomes(&["a=c"], &[("b", 3), ("c", 2)]);
+        becomes(&["b=a"], &[("a", 3)]);
+        becomes(&["a=x", "b=x"], &[("x", 3)]);
+        becomes(&["a=a", "a=c"], &[("a", 2), ("b", 3), ("c", 2)]);
         let simple = Replication::Simple { factor: 2 };
         assert_eq!(map(&["a=b"]).replication(&simple), simple);
     }

@@ -95,7 +95,7 @@ impl NodeFiles {
             Ok(WantedFile {
                 origin: file.origin.clone(),
                 size: file.component.size,
-                blake3: file.component.blake3,
+                checksum: file.component.checksum,
                 place: file.component.place.clone(),
                 to,
             })
@@ -205,7 +205,7 @@ impl Executor {
     ) -> Result<NodeFiles, TaskError> {
         let (backup, host, count) = (backup.clone(), manifest.host_id, dirs.len());
         self.each_entry(manifest, NodeFiles::default(), move |files, entry| {
-            files.add(&backup, host, entry, count)
+            files.add(&backup, host, entry, count);
         })
         .await
     }
@@ -214,6 +214,7 @@ impl Executor {
 #[cfg(test)]
 mod tests {
     use ringvault_vault::{
+        checksum::Checksum,
         hash::Digest,
         manifest::{Place, SstableEntry, SstableFacts, SstableName, TableEntry},
     };
@@ -229,7 +230,7 @@ mod tests {
         let component = |name: &str| Component {
             name: name.to_owned(),
             size: 3,
-            blake3: Digest::of(b"abc"),
+            checksum: Checksum::Blake3(Digest::of(b"abc")),
             place: Place { key: "x".to_owned(), pack: None },
             file: None,
         };

@@ -113,10 +113,10 @@ impl Node {
     }
 
     fn holds(&self, with: With) {
-        for number in 0..3 {
+        for (number, old) in OLD.iter().enumerate() {
             let expected: &[(&str, &str)] = match with {
                 With::Old if self.is_empty => &[],
-                With::Old => OLD[number],
+                With::Old => old,
                 With::Restored => NEW.get(number).copied().unwrap_or_default(),
             };
             let expected: Tree =
