@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
 use ringvault_core::{
     BackupName,
     api::{CatalogRebuild, CatalogRebuilt, MedusaBackup, MedusaImport, MedusaImported, MedusaOutcome},
 };
+use ringvault_state::StateError;
 use ringvault_vault::medusa::{ImportOutcome, Imported, MedusaBackup as Listed};
 
 use super::{CatalogError, Rebuild};
@@ -73,11 +73,14 @@ pub async fn import_medusa(ctx: &Context, ask: &MedusaImport) -> Result<MedusaIm
             );
         }
     }
+    let now = {
+        let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+        ringvault_state::now(&mut conn).await?
+    };
     let mut backups = Vec::new();
     for listed in &page {
-        let unfinished = ask.unfinished;
         let what = (&ask.cluster, ask.store.as_str());
-        let done = ctx.vault.import_medusa(what, listed, Utc::now(), (unfinished, ask.dry_run)).await?;
+        let done = ctx.vault.import_medusa(what, listed, now, (ask.unfinished, ask.dry_run)).await?;
         backups.push(told(&listed.name, done));
     }
     learn(ctx, ask, &backups).await?;
