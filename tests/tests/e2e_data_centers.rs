@@ -40,9 +40,8 @@ async fn one_data_center_becomes_two_and_two_become_one() -> Result<()> {
     let renamed = format!("{ONE}={BACK}");
     let back = ["--rename", &renamed, "-c", &two];
     let plan = ["restore", "plan", "--from", &second, "--to", T1];
-    let plan = rv.job(exit::REFUSED, &[&plan, &back[..]].concat()).await?.outcome.plan.context("a plan")?;
-    let [blocker] = &plan.blockers[..] else { anyhow::bail!("{:?}", plan.blockers) };
-    ensure!(blocker.contains("data center dc2") && blocker.contains("--dc-map dc2=OTHER"), "{blocker}");
+    let plan = rv.run(&[&plan, &back[..]].concat()).await?.expect(exit::REFUSED)?;
+    plan.says(&["BLOCKER", "data center dc2", "--dc-map dc2=OTHER"])?;
     rv.restore(&second, T1, &[&back[..], &["--dc-map", "dc2=dc1"]].concat()).await?;
     let made = data_centers(shop.cql(), BACK).await?;
     ensure!(made == ["'dc1': '1'"], "{made:?}");
