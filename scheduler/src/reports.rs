@@ -122,22 +122,21 @@ impl Waiting {
         if self.is_empty() {
             return Vec::new();
         }
-        match handle_free(ctx, &self.0).await {
+        let late: BTreeMap<_, _> = match handle_free(ctx, &self.0).await {
             Ok(taken) => {
                 for job in taken {
                     if let Some((_, group)) = self.0.remove(&job) {
                         acknowledge(group).await;
                     }
                 }
-                let stay = |since: &Instant| since.elapsed() < PATIENCE;
-                let late = self.0.extract_if(.., |_, (since, _)| !stay(since));
-                late.map(|(job, (_, group))| (Some(job), group)).collect()
+                self.0.extract_if(.., |_, (since, _)| since.elapsed() >= PATIENCE).collect()
             }
             Err(error) => {
                 tracing::debug!(jobs = self.0.len(), %error, "reports are taken job by job");
-                std::mem::take(&mut self.0).into_iter().map(|(job, (_, group))| (Some(job), group)).collect()
+                std::mem::take(&mut self.0)
             }
-        }
+        };
+        late.into_iter().map(|(job, (_, group))| (Some(job), group)).collect()
     }
 }
 

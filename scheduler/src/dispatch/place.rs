@@ -140,6 +140,8 @@ async fn place_free(ctx: &Context, batch: &[Share]) -> Result<(usize, Vec<JobId>
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
     let mut together = Together::lock_free(ctx, &mut tx, &jobs).await?;
     let free = together.ids();
+    // No worker is locked for a job that is not.
+    let shares: Vec<_> = shares.into_iter().filter(|(job, _)| free.contains(job)).collect();
     let placed = place_on_workers(ctx, &mut together, &shares).await?;
     commit(tx).await?;
     Ok((placed, free))
