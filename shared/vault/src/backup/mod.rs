@@ -30,3 +30,4 @@ pub use seal::{SealRecord, SealedNode};
 pub use state::{AbortOutcome, AbortRecord, SealPlace, TombstoneRecord, Was};
 
 pub(crate) use index::PARALLEL;
+pub(crate) use seal::held;

@@ -315,16 +315,7 @@ impl Vault {
         nodes: &[SealedNode],
         topology: &Topology,
     ) -> VaultResult<BackupFigures> {
-        let mut figures = BackupFigures {
-            nodes_total: u32::try_from(topology.nodes.len()).unwrap_or(u32::MAX),
-            nodes_held: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
-            ..BackupFigures::default()
-        };
-        for node in nodes {
-            figures.sstables += node.figures.sstables;
-            figures.files += node.figures.files;
-            figures.bytes = figures.bytes.saturating_add(node.figures.bytes);
-        }
+        let mut figures = held(nodes, topology);
         let mut brought = self.store().list(&layout::data_folder(cluster, backup));
         while let Some(object) = brought.try_next().await? {
             figures.objects_new += 1;
@@ -334,6 +325,21 @@ impl Vault {
         own.check()?;
         Ok(figures)
     }
+}
+
+/// What the nodes' manifests name in all; nothing is said of what was brought.
+pub(crate) fn held(nodes: &[SealedNode], topology: &Topology) -> BackupFigures {
+    let mut figures = BackupFigures {
+        nodes_total: u32::try_from(topology.nodes.len()).unwrap_or(u32::MAX),
+        nodes_held: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
+        ..BackupFigures::default()
+    };
+    for node in nodes {
+        figures.sstables += node.figures.sstables;
+        figures.files += node.figures.files;
+        figures.bytes = figures.bytes.saturating_add(node.figures.bytes);
+    }
+    figures
 }
 
 /// Checks that a reference names a manifest of this backup and node, and reads its digest.

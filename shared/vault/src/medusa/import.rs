@@ -12,7 +12,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, TryStreamExt as _};
 use ringvault_core::{
     BackupName, ClusterName, HostId, JobId,
-    backup::BackupFigures,
     cluster::{RequiredCoverage, Topology},
     job::BackupMode,
     selection::Selection,
@@ -27,7 +26,7 @@ use super::{
     schema::Schema,
 };
 use crate::{
-    backup::{IndexRef, SchemaRef, SealPlace, SealRecord, SealedNode, StartRecord, judge},
+    backup::{IndexRef, SchemaRef, SealPlace, SealRecord, SealedNode, StartRecord, held, judge},
     error::{VaultError, VaultResult},
     identity::Vault,
     layout,
@@ -356,7 +355,7 @@ impl Vault {
             required: RequiredCoverage::All,
             report: judgement.report,
             remarks: judgement.remarks,
-            figures: figures(&sealed, &judgement.topology),
+            figures: held(&sealed, &judgement.topology),
             topology: judgement.topology,
             partitioner: PARTITIONER.to_owned(),
             schema,
@@ -450,18 +449,4 @@ fn lacking_tables(node: &Node) -> Vec<String> {
         .filter(|table| !named.contains(table))
         .map(|(keyspace, table, _)| format!("{keyspace}.{table}"))
         .collect()
-}
-
-fn figures(nodes: &[SealedNode], topology: &Topology) -> BackupFigures {
-    let mut figures = BackupFigures {
-        nodes_total: u32::try_from(topology.nodes.len()).unwrap_or(u32::MAX),
-        nodes_held: u32::try_from(nodes.len()).unwrap_or(u32::MAX),
-        ..BackupFigures::default()
-    };
-    for node in nodes {
-        figures.sstables += node.figures.sstables;
-        figures.files += node.figures.files;
-        figures.bytes = figures.bytes.saturating_add(node.figures.bytes);
-    }
-    figures
 }

@@ -125,10 +125,24 @@ impl Executor {
             findings.check("formats ok".to_owned());
         }
         handle.step(3, 4, "writing the plan");
+        self.end_plan(plan, handle.epoch, choice.reason, &seal.topology, findings).await
+    }
+
+    /// Writes a plan down and says what was found, unless it is to be run and something stands in its way.
+    pub(super) async fn end_plan(
+        &self,
+        plan: RestorePlan,
+        epoch: u32,
+        reason: String,
+        source: &Topology,
+        findings: Findings,
+    ) -> Result<PlanResult, TaskError> {
+        let spec = &plan.spec;
         if spec.plan_only {
-            self.remove_job_files(task.job).await?;
+            self.remove_job_files(plan.job).await?;
         }
         if !spec.plan_only && !findings.blockers.is_empty() {
+            let offline = if spec.offline { "--offline " } else { "" };
             return Err(TaskError::permanent(
                 "RV-RESTORE-BLOCKED",
                 format!(
@@ -138,15 +152,18 @@ impl Executor {
                     findings.blockers.join("; ")
                 ),
             )
-            .with_next(format!("ringvault restore plan --from {} --to {}", spec.backup, spec.target)));
+            .with_next(format!(
+                "ringvault restore plan {offline}--from {} --to {}",
+                spec.backup, spec.target
+            )));
         }
-        let written = self.write_plan(&plan, handle.epoch).await?;
+        let written = self.write_plan(&plan, epoch).await?;
         Ok(PlanResult {
             key: written.key,
             blake3: Some(written.blake3),
             method: plan.method.name(),
-            reason: choice.reason,
-            source_nodes: u32::try_from(seal.topology.nodes.len()).unwrap_or(u32::MAX),
+            reason,
+            source_nodes: u32::try_from(source.nodes.len()).unwrap_or(u32::MAX),
             tables: plan.tables.len() as u64,
             nodes: plan.nodes,
             blockers: findings.blockers,

@@ -44,6 +44,18 @@ impl Executor {
         let (disk_needed, disk_free) = self.look_for_room(&stage, share, &mut blockers).await?;
         blockers.extend(self.import_problem(&plan, host_id, &cql, &stage).await?);
 
+        self.end_preflight(task, host_id, (disk_needed, disk_free), blockers).await
+    }
+
+    /// Says what was found, unless the restore is to be run and something stands in its way. The pair: bytes
+    /// needed and free.
+    pub(super) async fn end_preflight(
+        &self,
+        task: &RestoreTask,
+        host_id: HostId,
+        (disk_needed, disk_free): (u64, u64),
+        blockers: Vec<String>,
+    ) -> Result<PreflightResult, TaskError> {
         if task.spec.plan_only || !blockers.is_empty() {
             self.remove_job_files(task.job).await?;
         }
@@ -55,6 +67,19 @@ impl Executor {
             .with_next("mend it, then: ringvault job retry JOB"));
         }
         Ok(PreflightResult { host_id, disk_needed, disk_free, blockers })
+    }
+
+    /// That a disk has less free than is needed.
+    pub(super) fn too_little_room(&self, dir: &Path, needed: u64, free: u64) -> Option<String> {
+        (free < needed).then(|| {
+            format!(
+                "node {} needs {} on the disk of {} and has {} free",
+                self.node.address(),
+                format_size(needed),
+                dir.display(),
+                format_size(free)
+            )
+        })
     }
 
     /// That the vault was given another key since this worker was started: it would not start again.
@@ -114,15 +139,7 @@ impl Executor {
             if dir == stage {
                 staged = (needed, free);
             }
-            if free < needed {
-                blockers.push(format!(
-                    "node {} needs {} on the disk of {} and has {} free",
-                    self.node.address(),
-                    format_size(needed),
-                    dir.display(),
-                    format_size(free)
-                ));
-            }
+            blockers.extend(self.too_little_room(dir, needed, free));
         }
         Ok(staged)
     }

@@ -116,37 +116,8 @@ impl Executor {
         self.add_up_nodes(&mut plan, &seal, &mut findings).await?;
         findings.check(format!("manifests {}/{}", plan.manifests.len(), choice.nodes.len()));
         handle.step(2, 3, "writing the plan");
-        if spec.plan_only {
-            self.remove_job_files(task.job).await?;
-        }
-        if !spec.plan_only && !findings.blockers.is_empty() {
-            return Err(TaskError::permanent(
-                "RV-RESTORE-BLOCKED",
-                format!(
-                    "restoring {} to {} is blocked: {}. Nothing was changed",
-                    spec.backup,
-                    spec.target,
-                    findings.blockers.join("; ")
-                ),
-            )
-            .with_next(format!(
-                "ringvault restore plan --offline --from {} --to {}",
-                spec.backup, spec.target
-            )));
-        }
-        let written = self.write_plan(&plan, handle.epoch).await?;
-        Ok(PlanResult {
-            key: written.key,
-            blake3: Some(written.blake3),
-            method: plan.method.name(),
-            reason: "offline: each node becomes what it was, with its tokens and host id".to_owned(),
-            source_nodes: u32::try_from(seal.topology.nodes.len()).unwrap_or(u32::MAX),
-            tables: plan.tables.len() as u64,
-            nodes: plan.nodes,
-            blockers: findings.blockers,
-            warnings: findings.warnings,
-            checks: findings.checks,
-        })
+        let reason = "offline: each node becomes what it was, with its tokens and host id".to_owned();
+        self.end_plan(plan, handle.epoch, reason, &seal.topology, findings).await
     }
 
     /// The ring as this worker's node sees it, if it can be asked.

@@ -4,7 +4,6 @@ use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use ringvault_core::{
     TaskError,
-    size::format_size,
     task::{PreflightResult, RestoreTask},
 };
 use ringvault_vault::{disk, download::DownloadConfig};
@@ -19,7 +18,7 @@ use crate::executor::{
     Executor, failure,
     restore::{
         record::{RestorePlan, own_host},
-        room::{Place as Disk, room_needed},
+        room::Place as Disk,
     },
     workspace::make_dir,
 };
@@ -43,18 +42,7 @@ impl Executor {
         } else {
             blockers.push(self.no_offline());
         }
-        if task.spec.plan_only || !blockers.is_empty() {
-            self.remove_job_files(task.job).await?;
-        }
-        if !task.spec.plan_only && !blockers.is_empty() {
-            return Err(TaskError::permanent(
-                "RV-RESTORE-BLOCKED",
-                format!("{}. Nothing was changed", blockers.join("; ")),
-            )
-            .with_next("mend it, then: ringvault job retry JOB"));
-        }
-        let (disk_needed, disk_free) = room;
-        Ok(PreflightResult { host_id, disk_needed, disk_free, blockers })
+        self.end_preflight(task, host_id, room, blockers).await
     }
 
     /// That there is room, and that folders can be moved as they will be. Bytes needed and free in all.
@@ -101,20 +89,11 @@ impl Executor {
             }
         }
         let mut all = (0_u64, 0_u64);
-        for (device, dir, bytes) in by_disk {
-            let needed = room_needed(&Disk { dir, device }, &[], bytes, reserve);
-            let needed = needed.first().map_or(0, |(_, needed)| *needed);
+        for (_, dir, bytes) in by_disk {
+            let needed = bytes.saturating_add(reserve);
             let free = disk::space(dir).map_err(|error| failure::local(dir, "looking at", &error))?.free;
             all = (all.0.saturating_add(needed), all.1.saturating_add(free));
-            if free < needed {
-                blockers.push(format!(
-                    "node {} needs {} on the disk of {} and has {} free",
-                    self.node.address(),
-                    format_size(needed),
-                    dir.display(),
-                    format_size(free)
-                ));
-            }
+            blockers.extend(self.too_little_room(dir, needed, free));
         }
         Ok(all)
     }
