@@ -3,6 +3,10 @@
 //!
 //! Each cluster's workers share one connection to the broker; each has its own exclusive queue, as a
 //! real worker has. A line of JSON with the figures goes to the file `RINGVAULT_BENCH_OUT`.
+//!
+//! With `RINGVAULT_BENCH_TASKS` it goes on, round by round, until so many tasks are done: each round backs
+//! up every cluster and purges the backup of the round before, while history and sent messages are
+//! kept for a minute. What that leaves of the tables is measured after each round.
 
 mod support;
 
@@ -162,7 +166,10 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
     connection
 }
 
-fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, n: usize) -> Child {
+/// How long history and sent messages are kept where rounds are run: a few rounds.
+const KEPT: &str = "keep = \"1m\"\nkeep_last = 1";
+
+fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, (n, rounds): (usize, bool)) -> Child {
     let folder = lab.folder();
     let path = folder.display();
     let file = folder.join(format!("bench-{n}.toml"));
@@ -170,9 +177,11 @@ fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, n: usize) -> Child {
         "id = \"bench-{n}\"\nlisten = \"127.0.0.1:0\"\n[postgres]\nurl = \"{}\"\n[rabbitmq]\nurl = \"{}\"\n\
          [vault]\nurl = \"file://{path}/vault\"\ndeployment = \"test\"\n\
          [signing]\nkey_file = \"{path}/key\"\n[api]\n\
-         admin_token_file = \"{path}/token\"\n[timing]\nworker_silence = \"1h\"\n",
+         admin_token_file = \"{path}/token\"\n{history}[timing]\nworker_silence = \"1h\"\n{sent}",
         db.connect_options().to_url_lossy(),
         broker.url(),
+        history = if rounds { format!("[history]\n{KEPT}\n") } else { String::new() },
+        sent = if rounds { "keep_sent = \"1m\"\n" } else { "" },
     );
     std::fs::write(&file, text).expect("the configuration");
     std::fs::write(folder.join("token"), support::http::ADMIN).expect("the token");
@@ -244,16 +253,70 @@ async fn scans(db: &PgPool) -> Value {
         .collect()
 }
 
+/// The largest tables with their indexes: bytes, and rows as the statistics have them.
+async fn tables(db: &PgPool) -> Value {
+    let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+        "select c.relname::text, pg_total_relation_size(c.oid), coalesce(s.n_live_tup, 0) from pg_class c
+         join pg_namespace n on n.oid = c.relnamespace
+         left join pg_stat_user_tables s on s.relid = c.oid
+         where n.nspname = 'public' and c.relkind = 'r' order by 2 desc limit 6",
+    )
+    .fetch_all(db)
+    .await
+    .expect("the sizes");
+    rows.into_iter()
+        .map(|(table, bytes, rows)| json!({"table": table, "bytes": bytes, "rows": rows}))
+        .collect()
+}
+
+/// Tasks that were ever made, those that are forgotten included.
+const MADE: &str = "select n_tup_ins from pg_stat_user_tables where relname = 'tasks'";
+
+/// Backups of all clusters and purges of those before, again and again until `wanted` tasks were
+/// made. A line for each round.
+async fn rounds(lab: &Lab, db: &PgPool, running: &mut [Child], clusters: usize, wanted: i64) -> Vec<Value> {
+    let mut lines = Vec::new();
+    let mut made = figure::<i64>(db, MADE).await;
+    for round in 1.. {
+        let began = Instant::now();
+        for c in 0..clusters {
+            let backup = json!({"kind": "backup", "cluster": format!("c{c}"), "name": format!("b{round}")});
+            lab.submit(spec(backup), &format!("k{c}-{round}")).await;
+            let before = if round == 1 { "b".to_owned() } else { format!("b{}", round - 1) };
+            let purge = json!({"kind": "purge", "cluster": format!("c{c}"), "backups": [before]});
+            lab.submit(spec(purge), &format!("p{c}-{round}")).await;
+        }
+        lab.ctx.wake.all();
+        let over = "select (1 - least(count(*), 1))::bigint from jobs where ended_at is null";
+        wait("a round", db, running, (over, 1), Duration::from_secs(900)).await;
+        let failed = "select count(*) from jobs where state <> 'succeeded'";
+        assert_eq!(figure::<i64>(db, failed).await, 0);
+        let before = std::mem::replace(&mut made, figure::<i64>(db, MADE).await);
+        let line = json!({
+            "round": round, "seconds": began.elapsed().as_secs_f64(), "tasks": made - before, "made": made,
+            "jobs": figure::<i64>(db, "select count(*) from jobs").await, "tables": tables(db).await,
+        });
+        println!("{line}");
+        lines.push(line);
+        if made >= wanted {
+            break;
+        }
+    }
+    lines
+}
+
 #[sqlx::test(migrations = "../migrations")]
 #[ignore = "a benchmark: bench/run fleet"]
 async fn fleet(db: PgPool) {
     let (nodes, clusters) = (number("RINGVAULT_BENCH_NODES", 100), number("RINGVAULT_BENCH_CLUSTERS", 50));
     let clusters = clusters.min(nodes);
     let schedulers = number("RINGVAULT_BENCH_SCHEDULERS", 2);
+    let wanted = number("RINGVAULT_BENCH_TASKS", 0);
     let broker = Broker::new();
     let lab = Lab::with(db.clone(), "bench", &broker.config(), "").await;
     assert!(lab.ctx.queue.connected().await);
-    let mut running: Vec<Child> = (0..schedulers).map(|n| scheduler(&lab, &db, &broker, n)).collect();
+    let mut running: Vec<Child> =
+        (0..schedulers).map(|n| scheduler(&lab, &db, &broker, (n, wanted > 0))).collect();
     let count = i64::try_from(nodes).expect("a number");
 
     let began = Instant::now();
@@ -299,28 +362,25 @@ async fn fleet(db: PgPool) {
     .fetch_all(&db)
     .await
     .expect("the waits");
-    let sizes: Vec<(String, i64, i64)> = sqlx::query_as(
-        "select c.relname::text, pg_total_relation_size(c.oid), c.reltuples::bigint from pg_class c
-         join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = 'public' and c.relkind = 'r' order by 2 desc limit 6",
-    )
-    .fetch_all(&db)
-    .await
-    .expect("the sizes");
     let again: i64 = figure(&db, "select coalesce(sum(epoch - 1), 0)::bigint from tasks").await;
     let part = |before: Used, after: Used| json!({"cpu_seconds": after.cpu_seconds - before.cpu_seconds, "memory_mib": after.memory_mib.round()});
     #[allow(clippy::cast_precision_loss)] // counts of tasks
     let rate = tasks as f64 / seconds;
-    let result = json!({
+    let mut result = json!({
         "nodes": count, "clusters": clusters, "schedulers": schedulers, "tasks": tasks, "seconds": seconds,
         "tasks_per_second": rate, "announce_seconds": announce_seconds, "placed_again": again,
         "start_seconds": {"p50": waits[0].0, "p99": waits[0].1, "max": waits[0].2},
         "scheduler": part(before.0, after.0), "postgres": part(before.1, after.1),
         "rabbitmq": part(before.2, after.2),
-        "tables": sizes.iter().map(|(t, bytes, _)| json!({"table": t, "bytes": bytes})).collect::<Value>(),
+        "tables": tables(&db).await,
         "scans": scans(&db).await, "statements": statements(&db).await,
         "profile": if cfg!(debug_assertions) { "debug" } else { "release" },
     });
+    if wanted > 0 {
+        println!("{result}");
+        let wanted = i64::try_from(wanted).expect("a number");
+        result["rounds"] = rounds(&lab, &db, &mut running, clusters, wanted).await.into();
+    }
     println!("{result}");
     if let Ok(file) = std::env::var("RINGVAULT_BENCH_OUT") {
         std::fs::write(file, format!("{result}\n")).expect("written");
