@@ -2,17 +2,20 @@
 
 A port is free when it can be bound right now and no other lab has chosen it: between the choice and the moment
 that a server binds it, two labs that come up at the same time would take the same one. What was chosen is claimed
-by a lock on a file until this process ends, and by then its server is there. The lab's ports are recorded, so that
-they stay the same from one `up` to the next unless a foreign process took one while the lab was down.
+by a lock on a file until this process ends, and by then its server is there. The file names the lab: while that is
+up its port stays its own, also when the server is just being restarted. The lab's ports are recorded, so that
+they stay the same from one `up` to the next unless somebody else took one while the lab was down.
 """
 
 import fcntl
+import json
 import os
 import socket
 import threading
-from typing import IO
+from pathlib import Path
+from typing import IO, Any, Iterator
 
-from . import paths
+from . import paths, proc
 from .errors import LabError
 
 # Far from every default, in blocks that leave room for the next free one.
@@ -42,19 +45,44 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
+def _processes(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "pid" in value and "start" in value:
+            yield value
+        for part in value.values():
+            yield from _processes(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _processes(part)
+
+
+def _is_up(lab: str) -> bool:
+    """Whether anything of another lab runs."""
+    try:
+        recorded = json.loads((Path(lab) / "state.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return any(proc.alive(record) for record in _processes(recorded))
+
+
 def claim(address: str, port: int) -> bool:
     """Takes a free port for this process. False where it is in use, or chosen by another lab or here before."""
     if (address, port) in _claimed:
         return False
-    file = (paths.make(paths.CACHE / "ports") / f"{address}_{port}").open("w")
+    file = (paths.make(paths.CACHE / "ports") / f"{address}_{port}").open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
         return False
-    if not is_free(address, port):
+    file.seek(0)
+    owner = file.read().strip()
+    if not is_free(address, port) or (owner not in ("", str(paths.LAB)) and _is_up(owner)):
         file.close()
         return False
+    file.truncate(0)
+    file.write(str(paths.LAB))
+    file.flush()
     _claimed[address, port] = file
     return True
 
