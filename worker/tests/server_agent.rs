@@ -199,7 +199,12 @@ fn offer(epoch: u32, grant_within_seconds: u32, payload: TaskPayload) -> TaskOff
 
 /// Ends at once: without a node nothing was left beside one.
 fn release() -> TaskPayload {
-    TaskPayload::Release(ReleaseTask { job: JobId::generate(), abort: None, auth_copies: false })
+    TaskPayload::Release(ReleaseTask {
+        job: JobId::generate(),
+        abort: None,
+        auth_copies: false,
+        drill: false,
+    })
 }
 
 /// Waits for the node, which does not answer.

@@ -11,10 +11,10 @@ use url::Url;
 
 use crate::command::{
     audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
-    doctor::DoctorArgs, evidence::EvidenceCommand, generate::GenerateCommand, hold::HoldCommand,
-    job::JobCommand, key::KeyCommand, node::NodeCommand, notify::NotifyCommand, policy::PolicyCommand,
-    purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs, storage::StorageCommand,
-    token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
+    doctor::DoctorArgs, drill::DrillCommand, evidence::EvidenceCommand, generate::GenerateCommand,
+    hold::HoldCommand, job::JobCommand, key::KeyCommand, node::NodeCommand, notify::NotifyCommand,
+    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs,
+    storage::StorageCommand, token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -104,13 +104,16 @@ pub(crate) enum Command {
     /// Whether a backup is whole
     #[command(subcommand)]
     Verify(VerifyCommand),
+    /// Prove that backups can be restored
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Data back into a cluster
     #[command(subcommand)]
     Restore(RestoreCommand),
     /// Taking expired backups away
     #[command(subcommand)]
     Purge(PurgeCommand),
-    /// Jobs: backups, verifies, restores and purges under way and past
+    /// Jobs: backups, verifies, restores, purges and drills under way and past
     #[command(subcommand)]
     Job(JobCommand),
     /// What keeps a backup from being purged

@@ -172,6 +172,7 @@ impl Client {
             JobSpec::Verify(spec) => Ask::new(Method::POST, &["verifications"]).body(spec),
             JobSpec::Restore(spec) => Ask::new(Method::POST, &["restores"]).body(spec),
             JobSpec::Purge(spec) => Ask::new(Method::POST, &["purges"]).body(spec),
+            JobSpec::Drill(spec) => Ask::new(Method::POST, &["drills"]).body(spec),
         };
         self.ask(ask?.key(key)).await
     }

@@ -15,7 +15,7 @@ use crate::{
 /// `evidence …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvidenceCommand {
-    /// Verifies, restores, purges, holds and orders by hand, the newest first
+    /// Verifies, restores, drills, purges, holds and orders by hand, the newest first
     List(ListArgs),
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum EvidenceCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     cluster: ClusterOption,
-    /// Only of this kind: verified, restored, purged, held, released, ordered or policy
+    /// Only of this kind: verified, restored, drilled, purged, held, released, ordered or policy
     #[arg(long, value_parser = word::<EvidenceKind>)]
     kind: Option<EvidenceKind>,
     /// At most so many
@@ -75,7 +75,7 @@ fn found(item: &EvidenceItem) -> String {
     match item.kind {
         EvidenceKind::Verified if item.count == Some(0) => "whole".to_owned(),
         EvidenceKind::Verified => or_none(item.count.map(|count| format!("{count} damaged"))),
-        EvidenceKind::Restored | EvidenceKind::Purged => match item.result {
+        EvidenceKind::Restored | EvidenceKind::Drilled | EvidenceKind::Purged => match item.result {
             Some(JobResult::Ok) => {
                 or_none(count(if item.kind == EvidenceKind::Purged { "object" } else { "row" }))
             }

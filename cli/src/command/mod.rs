@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod catalog;
 pub(crate) mod cluster;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod evidence;
 mod find;
 pub(crate) mod generate;
@@ -38,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Verify(command) => verify::run(context, command).await,
         Command::Restore(command) => restore::run(context, command).await,
         Command::Purge(command) => purge::run(context, command).await,
+        Command::Drill(command) => drill::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
         Command::Storage(command) => storage::run(context, command).await,

@@ -105,7 +105,7 @@ pub(crate) struct RunArgs {
 
 /// How files get into the target.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Method {
+pub(super) enum Method {
     /// The planner chooses
     Auto,
     /// Same tokens: each node takes its own files back
@@ -114,6 +114,18 @@ enum Method {
     Slice,
     /// Any ring: whole SSTables that meet a node's ranges, then cleanup
     Import,
+}
+
+impl Method {
+    /// As a job's specification has it.
+    pub(super) const fn asked(self) -> RestoreMethod {
+        match self {
+            Self::Auto => RestoreMethod::Auto,
+            Self::Copy => RestoreMethod::Copy,
+            Self::Slice => RestoreMethod::Slice,
+            Self::Import => RestoreMethod::Import,
+        }
+    }
 }
 
 pub(crate) async fn run(context: &Context, command: RestoreCommand) -> Outcome<Exit> {
@@ -174,7 +186,7 @@ fn rename(text: &str) -> Result<String, String> {
     Renames::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-fn data_center(text: &str) -> Result<String, String> {
+pub(super) fn data_center(text: &str) -> Result<String, String> {
     DataCenterMap::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
@@ -215,12 +227,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         backup: backup.name,
         target: args.to.clone(),
         selection,
-        method: match args.method {
-            Method::Auto => RestoreMethod::Auto,
-            Method::Copy => RestoreMethod::Copy,
-            Method::Slice => RestoreMethod::Slice,
-            Method::Import => RestoreMethod::Import,
-        },
+        method: args.method.asked(),
         truncate: args.truncate,
         confirm: None,
         skip_schema: args.skip_schema,

@@ -42,7 +42,7 @@ pub(crate) fn summary(out: &Output, detail: &JobDetail, names: &Names) -> String
         JobSpec::Backup(_) => text += &backup(&detail.outcome).render(),
         JobSpec::Verify(spec) => text += &verify::text(out, detail, spec, names),
         JobSpec::Restore(RestoreSpec { plan_only: true, .. }) => text += &plan_block(detail),
-        JobSpec::Restore(_) => text += &restore::text(out, detail),
+        JobSpec::Restore(_) | JobSpec::Drill(_) => text += &restore::text(out, detail),
         JobSpec::Purge(_) => text += &purge(out, &detail.outcome).render(),
     }
     text
@@ -144,6 +144,9 @@ fn what_changed(job: &JobSummary, detail: &JobDetail) -> &'static str {
             "The backup is not sealed and cannot be restored; other backups are as they were."
         }
         (JobKind::Verify, _) => "Nothing was changed.",
+        (JobKind::Drill, _) => {
+            "Nothing that was there before was touched; what the drill made is dropped when it is abandoned."
+        }
         (JobKind::Restore, true) if is_offline(detail) => {
             "A node that failed has what it had; others of the restore may be what they were at the backup already."
         }

@@ -9,9 +9,9 @@ impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         let (code, text, next) = (error.code(), error.to_string(), error.next());
         let problem = match error {
-            SubmitError::UnknownCluster { .. } | SubmitError::UnknownBackup { .. } => {
-                Self::not_found(code, text)
-            }
+            SubmitError::UnknownCluster { .. }
+            | SubmitError::UnknownBackup { .. }
+            | SubmitError::NoBackup { .. } => Self::not_found(code, text),
             SubmitError::NameTaken { .. }
             | SubmitError::BackupState { .. }
             | SubmitError::KeyReused { .. } => Self::conflict(code, text),

@@ -76,7 +76,7 @@ const fn needed(request: &Request) -> Role {
 const fn needed_for(spec: &JobSpec) -> Role {
     match spec.kind() {
         JobKind::Purge => Role::Admin,
-        JobKind::Backup | JobKind::Verify | JobKind::Restore => Role::Operator,
+        JobKind::Backup | JobKind::Verify | JobKind::Restore | JobKind::Drill => Role::Operator,
     }
 }
 

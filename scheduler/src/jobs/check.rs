@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
     backup::{BackupState, Scope},
-    job::{BackupSpec, JobSpec, RestoreMethod, RestoreSpec},
+    job::{BackupSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec},
     restore::InvalidRename,
     selection::{Selection, is_system_keyspace},
 };
@@ -23,6 +23,7 @@ use super::{Submission, SubmitError};
 pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
     match spec {
         JobSpec::Restore(spec) => restore_meaning(spec),
+        JobSpec::Drill(spec) => drill_meaning(spec),
         JobSpec::Backup(spec) if spec.max_parallel_nodes == Some(0) => {
             Err(SubmitError::Invalid { field: "max_parallel_nodes", why: "begins with 1".to_owned() })
         }
@@ -46,6 +47,21 @@ fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
         return Err(SubmitError::NotConfirmed { target: spec.target.clone() });
     }
     Ok(())
+}
+
+/// A drill brings people's data, and nothing of Cassandra's own.
+fn drill_meaning(spec: &DrillSpec) -> Result<(), SubmitError> {
+    let of_tables = spec.selection.tables.iter().map(|table| &table.keyspace);
+    let mut named = spec.selection.keyspaces.iter().chain(of_tables);
+    match named.find(|keyspace| is_system_keyspace(keyspace)) {
+        None => Ok(()),
+        Some(keyspace) => Err(SubmitError::Invalid {
+            field: "selection",
+            why: format!(
+                "names {keyspace}: a drill makes keyspaces of its own, and a system keyspace cannot be another"
+            ),
+        }),
+    }
 }
 
 /// An offline restore makes whole nodes what they were, in the cluster that they are of.
@@ -80,11 +96,11 @@ fn offline_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
 /// The source of what policies fire. Sources of callers have another form: `api/…`, `amqp/…`.
 pub const POLICY_SOURCE: &str = "policy";
 
-/// Backups and verifies belong to a policy only if it fired them: a retention counts them as its own.
+/// Backups, verifies and drills belong to a policy only if it fired them: a retention counts them as its own.
 /// A purge may name the policy whose backups its retention is about.
 pub(super) fn policy_claim(submission: &Submission) -> Result<(), SubmitError> {
     let claimed = match &submission.spec {
-        JobSpec::Backup(_) | JobSpec::Verify(_) => policy_of(&submission.spec).is_some(),
+        JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Drill(_) => policy_of(&submission.spec).is_some(),
         JobSpec::Purge(_) | JobSpec::Restore(_) => false,
     };
     if claimed && submission.source != POLICY_SOURCE {
@@ -100,6 +116,7 @@ pub(super) const fn policy_of(spec: &JobSpec) -> Option<&PolicyName> {
         JobSpec::Backup(spec) => spec.policy.as_ref(),
         JobSpec::Verify(spec) => spec.policy.as_ref(),
         JobSpec::Purge(spec) => spec.policy.as_ref(),
+        JobSpec::Drill(spec) => spec.policy.as_ref(),
         JobSpec::Restore(_) => None,
     }
 }
@@ -169,6 +186,10 @@ pub(super) async fn claim_backup(conn: &mut PgConnection, job: &JobRow) -> Resul
         }
         JobSpec::Restore(spec) => hold(conn, job, &spec.source, &spec.backup, "restored").await,
         JobSpec::Verify(spec) => hold(conn, job, &spec.cluster, &spec.backup, "verified").await,
+        JobSpec::Drill(spec) => match &spec.backup {
+            Some(backup) => hold(conn, job, &spec.cluster, backup, "tried").await,
+            None => Err(SubmitError::NoBackup { cluster: spec.cluster.clone() }),
+        },
         JobSpec::Purge(spec) => {
             // In one order, so that two purges never wait for each other's rows.
             let in_order: BTreeSet<_> = spec.backups.iter().collect();
@@ -273,6 +294,18 @@ mod tests {
         let unconfirmed = r#"{"kind":"restore","source":"a","backup":"b","target":"a","offline":true}"#;
         let unconfirmed = meaning(&serde_json::from_str(unconfirmed).unwrap());
         assert_eq!(unconfirmed.map_err(|error| error.code()), Err("RV-NOT-CONFIRMED"));
+    }
+
+    #[test]
+    fn a_drill_is_of_people_s_data() {
+        let drill = |selection: &str| {
+            let text = format!(r#"{{"kind":"drill","cluster":"a","selection":{selection}}}"#);
+            meaning(&serde_json::from_str(&text).unwrap()).map_err(|error| error.code())
+        };
+        assert_eq!(drill("{}"), Ok(()));
+        assert_eq!(drill(r#"{"keyspaces":["shop"],"tables":["users.names"]}"#), Ok(()));
+        assert_eq!(drill(r#"{"keyspaces":["system_auth"]}"#), Err("RV-INVALID"));
+        assert_eq!(drill(r#"{"tables":["system.local"]}"#), Err("RV-INVALID"));
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub enum SubmitError {
         /// The name.
         backup: BackupName,
     },
+    /// Nothing of the cluster can be restored, or nothing is known that can.
+    #[error("{cluster} has no backup that can be restored: there is nothing to try")]
+    NoBackup {
+        /// The cluster.
+        cluster: ClusterName,
+    },
     /// The backup is not in a state for it.
     #[error("backup {backup} of {cluster} is {}: it cannot be {wanted}", state.as_str())]
     BackupState {
@@ -101,7 +107,7 @@ impl SubmitError {
         match self {
             Self::UnknownCluster { .. } => "RV-CLUSTER-UNKNOWN",
             Self::NameTaken { .. } => "RV-BACKUP-EXISTS",
-            Self::UnknownBackup { .. } => "RV-BACKUP-UNKNOWN",
+            Self::UnknownBackup { .. } | Self::NoBackup { .. } => "RV-BACKUP-UNKNOWN",
             Self::BackupState { .. } => "RV-BACKUP-STATE",
             Self::Held { .. } => "RV-BACKUP-HELD",
             Self::NotConfirmed { .. } => "RV-NOT-CONFIRMED",
@@ -133,9 +139,9 @@ impl SubmitError {
     pub fn next(&self) -> Option<String> {
         match self {
             Self::UnknownCluster { .. } => Some("ringvault cluster list".to_owned()),
-            Self::UnknownBackup { cluster, .. } | Self::BackupState { cluster, .. } => {
-                Some(format!("ringvault backup list -c {cluster}"))
-            }
+            Self::UnknownBackup { cluster, .. }
+            | Self::NoBackup { cluster }
+            | Self::BackupState { cluster, .. } => Some(format!("ringvault backup list -c {cluster}")),
             Self::Held { .. } => Some("ringvault hold list".to_owned()),
             Self::NotConfirmed { target } => Some(format!("--confirm={target}")),
             _ => None,

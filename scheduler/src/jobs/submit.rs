@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use ringvault_core::{
     BackupName, JobId,
     backup::default_backup_name,
-    job::{BackupSpec, Job, JobSpec, stages_of},
+    job::{BackupSpec, DrillSpec, Job, JobSpec, stages_of},
 };
 use ringvault_fault::around;
 use ringvault_state::{
@@ -109,7 +109,8 @@ pub async fn dry_submit(ctx: &Context, submission: Submission) -> Result<Submitt
 }
 
 /// Checks what can be checked without a transaction: the specification's meaning, and for a backup
-/// that the vault's place for its name is free (the database may have forgotten it).
+/// that the vault's place for its name is free (the database may have forgotten it). A drill that names no
+/// backup gets the newest that can be restored.
 pub async fn prepare(ctx: &Context, mut submission: Submission) -> Result<Prepared, SubmitError> {
     check::meaning(&submission.spec)?;
     check::policy_claim(&submission)?;
@@ -129,6 +130,10 @@ pub async fn prepare(ctx: &Context, mut submission: Submission) -> Result<Prepar
                 Err(error) => return Err(error),
             }
         }
+    }
+    if let JobSpec::Drill(DrillSpec { cluster, backup: backup @ None, .. }) = &mut submission.spec {
+        let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+        *backup = backups::newest_restorable(&mut conn, cluster).await?;
     }
     Ok(Prepared { submission, body_hash, named_here })
 }

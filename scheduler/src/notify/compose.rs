@@ -81,6 +81,9 @@ fn succeeded(about: &JobEvent, outcome: Option<JobResult>) -> Words {
         (JobKind::Verify, Some(JobResult::Ok)) => {
             of_job(Happening::Verified, about, "found its backup whole", String::new())
         }
+        (JobKind::Drill, Some(JobResult::Ok)) => {
+            of_job(Happening::Succeeded, about, "brought its backup back whole", String::new())
+        }
         (_, Some(JobResult::Problems)) => {
             of_job(Happening::Succeeded, about, "ended, and found problems", String::new())
         }

@@ -211,5 +211,6 @@ const fn kind_of(action: PolicyAction) -> JobKind {
         PolicyAction::Backup => JobKind::Backup,
         PolicyAction::Verify => JobKind::Verify,
         PolicyAction::Purge => JobKind::Purge,
+        PolicyAction::Drill => JobKind::Drill,
     }
 }

@@ -158,7 +158,8 @@ impl Step<'_> {
     async fn open_cleanup(&mut self) -> Result<(), DriveError> {
         self.job.cleanup_opened = true;
         ringvault_state::jobs::save(self.conn, &self.job).await?;
-        let leaves_something = matches!(self.job.spec, JobSpec::Backup(_) | JobSpec::Restore(_));
+        let leaves_something =
+            matches!(self.job.spec, JobSpec::Backup(_) | JobSpec::Restore(_) | JobSpec::Drill(_));
         if !leaves_something || self.job.started_at.is_none() {
             return Ok(());
         }

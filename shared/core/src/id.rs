@@ -39,7 +39,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// One job: a backup, verify, restore or purge from request to end.
+    /// One job: a backup, verify, restore, purge or drill from request to end.
     JobId
 );
 uuid_id!(

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::restore::is_auth_copy;
+use crate::restore::is_made_by_a_restore;
 
 /// A table's full name, written `keyspace.table`. Case as Cassandra stores it, without quotes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -152,7 +152,7 @@ pub fn is_node_local_keyspace(keyspace: &str) -> bool {
 }
 
 /// Whether a table goes into a backup when everything is meant. Left out: traces, virtual
-/// keyspaces, copies that a restore makes of roles, and node-local tables whose old content would do harm or says nothing (queues of
+/// keyspaces, what restores and drills make for themselves, and node-local tables whose old content would do harm or says nothing (queues of
 /// work in flight, caches, statistics).
 pub fn is_backed_up_by_default(keyspace: &str, table: &str) -> bool {
     const NEVER: &[&str] = &[
@@ -172,7 +172,7 @@ pub fn is_backed_up_by_default(keyspace: &str, table: &str) -> bool {
     ];
     match keyspace {
         "system_traces" | "system_views" | "system_virtual_schema" => false,
-        _ if is_auth_copy(keyspace) => false,
+        _ if is_made_by_a_restore(keyspace) => false,
         "system" => !NEVER.contains(&table),
         _ => true,
     }
@@ -233,6 +233,7 @@ mod tests {
             ("", "system", false, false),
             ("", "system_auth", true, false),
             ("", "ringvault_auth_00000000000000000000000000000007", false, false),
+            ("", "ringvault_drill_000000000007_0", false, false),
             ("", "system.paxos", false, false),
             ("", "system.local", true, false),
         ] {

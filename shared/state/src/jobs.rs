@@ -284,7 +284,7 @@ pub async fn startable(
     })))
 }
 
-/// The job that `job` must wait for: an earlier one of the same policy; for a backup or purge, another
+/// The job that `job` must wait for: an earlier one of the same policy; for a backup, purge or drill, another
 /// of that kind on the same cluster that is under way or came earlier; for a restore, another that
 /// changes the same cluster, if either of the two truncates.
 /// Queued jobs of the policies `closed`, which do not begin now, are in nobody's way. The caller holds the
@@ -298,6 +298,8 @@ pub async fn in_the_way(
     let (exclusive, truncates) = match &job.spec {
         JobSpec::Backup(_) | JobSpec::Purge(_) => (true, false),
         JobSpec::Restore(spec) => (!spec.plan_only, spec.truncate),
+        // Twice the room would be too much for many, and two prove no more than one.
+        JobSpec::Drill(_) => (true, false),
         JobSpec::Verify(_) => (false, false),
     };
     let found = sqlx::query_scalar!(

@@ -81,6 +81,7 @@ impl<'a> Row<'a> {
             JobKind::Verify => JobSpec::Verify(self.document("spec", value)?),
             JobKind::Restore => JobSpec::Restore(self.document("spec", value)?),
             JobKind::Purge => JobSpec::Purge(self.document("spec", value)?),
+            JobKind::Drill => JobSpec::Drill(self.document("spec", value)?),
         })
     }
 

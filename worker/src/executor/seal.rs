@@ -84,6 +84,9 @@ impl Executor {
         if task.auth_copies {
             self.drop_auth_copies(task.job).await?;
         }
+        if task.drill {
+            cleared += self.drop_drill_keyspaces(task.job).await?;
+        }
         Ok(TaskResult::Release { cleared, sealed })
     }
 }

@@ -74,10 +74,21 @@ pub(super) fn text(out: &Output, detail: &JobDetail) -> String {
     if restored.rows_read > 0 {
         facts.add("Read back", human::count(restored.rows_read, "row"));
     }
-    facts.each("Created", &restored.created);
+    if matches!(detail.spec, JobSpec::Drill(_)) {
+        facts.add("Dropped", dropped(detail));
+    } else {
+        facts.each("Created", &restored.created);
+    }
     facts.each("Kept", &restored.kept);
     facts.each("PROBLEM", &restored.problems);
     format!("{}\n{}", facts.render(), nodes(detail).render(out.style.stdout))
+}
+
+/// What became of a drill's keyspaces.
+fn dropped(detail: &JobDetail) -> &'static str {
+    let released = detail.tasks.iter().filter(|task| task.stage == StageKind::Release);
+    let all = released.fold(None, |all, task| Some(all != Some(false) && task.state == TaskState::Succeeded));
+    if all == Some(true) { "everything it made" } else { "not yet" }
 }
 
 fn nodes(detail: &JobDetail) -> Table {
@@ -137,6 +148,7 @@ fn renames(detail: &JobDetail) -> Vec<String> {
 fn rate_limit(detail: &JobDetail) -> Option<u64> {
     match &detail.spec {
         JobSpec::Restore(spec) => spec.rate_limit,
+        JobSpec::Drill(spec) => spec.rate_limit,
         _ => None,
     }
 }

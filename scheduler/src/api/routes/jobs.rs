@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
     api::{Document, JobAccepted, JobDetail, JobProgress, JobSummary, OpenJob, Page, Role},
-    job::{JobKind, JobSpec, JobState, RestoreSpec, VerifySpec},
+    job::{DrillSpec, JobKind, JobSpec, JobState, RestoreSpec, VerifySpec},
 };
 use ringvault_state::read::{
     jobs::{self, JobFilter},
@@ -46,6 +46,14 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/v1/restores", Role::Operator, restore)
             .is("createRestore", "Asks for a restore, or with plan_only for its plan")
             .takes::<RestoreSpec>()
+            .by_key()
+            .answers::<Document<JobAccepted>>(202),
+        Route::post("/v1/drills", Role::Operator, drill)
+            .is(
+                "createDrill",
+                "Asks for a drill: a restore into keyspaces of its own, read and dropped again",
+            )
+            .takes::<DrillSpec>()
             .by_key()
             .answers::<Document<JobAccepted>>(202),
         Route::post("/v1/jobs", Role::Operator, create)
@@ -158,6 +166,15 @@ async fn restore(
     Body(spec): Body<RestoreSpec>,
 ) -> ApiResult<Accepted> {
     submit(&api, &caller, key, JobSpec::Restore(spec)).await
+}
+
+async fn drill(
+    State(api): State<ApiState>,
+    caller: Caller,
+    key: IdempotencyKey,
+    Body(spec): Body<DrillSpec>,
+) -> ApiResult<Accepted> {
+    submit(&api, &caller, key, JobSpec::Drill(spec)).await
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

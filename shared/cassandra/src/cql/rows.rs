@@ -20,6 +20,7 @@ use scylla::{
 };
 
 use super::{CqlSession, Result, tables::quoted};
+use crate::NodeErrorKind;
 use crate::schema::{ClusteringOrder, Column, ColumnKind, TableShape, quote_name, replication_map};
 
 /// What may be done to the table that is written to.
@@ -101,6 +102,20 @@ impl CqlSession {
             self.run(&format!("create table {table}"), create_statement(&table, &shape.columns), ()).await?;
         }
         Ok(())
+    }
+
+    /// Has Cassandra take no snapshot of a table or view when it is dropped. `false`: it is gone already, or
+    /// the version does not know of that (before 4.1), and will take one.
+    pub async fn forgo_auto_snapshot(&self, table: &TableName, is_view: bool) -> Result<bool> {
+        let what = if is_view { "MATERIALIZED VIEW" } else { "TABLE" };
+        let statement = format!("ALTER {what} {} WITH allow_auto_snapshot = false", quoted(table));
+        match self.run(&format!("alter {table}"), statement, ()).await {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind, NodeErrorKind::NotFound(_) | NodeErrorKind::Refused(_)) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops a keyspace, if it is there.

@@ -18,6 +18,8 @@ pub enum EvidenceKind {
     Verified,
     /// A restore (or the plan of one) came to an end.
     Restored,
+    /// A drill came to an end.
+    Drilled,
     /// A purge came to an end.
     Purged,
     /// Somebody held a backup.
@@ -32,9 +34,10 @@ pub enum EvidenceKind {
 
 impl EvidenceKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Verified,
         Self::Restored,
+        Self::Drilled,
         Self::Purged,
         Self::Held,
         Self::Released,
@@ -47,6 +50,7 @@ impl EvidenceKind {
         match self {
             Self::Verified => "verified",
             Self::Restored => "restored",
+            Self::Drilled => "drilled",
             Self::Purged => "purged",
             Self::Held => "held",
             Self::Released => "released",

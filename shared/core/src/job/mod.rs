@@ -13,7 +13,8 @@ pub use plan::{
     stage_verdict,
 };
 pub use spec::{
-    BackupMode, BackupSpec, JobSpec, PurgeSpec, RestoreMethod, RestoreSpec, VerifyLevel, VerifySpec,
+    BackupMode, BackupSpec, DrillSpec, JobSpec, PurgeSpec, RestoreMethod, RestoreSpec, VerifyLevel,
+    VerifySpec,
 };
 pub use stage::{JobKind, StageKind, stages_of};
 pub use state::{IllegalTransition, Job, JobEffect, JobEvent, JobState, transition};

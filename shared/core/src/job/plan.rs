@@ -7,7 +7,7 @@ use super::{JobSpec, StageKind};
 use crate::{
     BackupName, HostId, JobId,
     cluster::{RequiredCoverage, Topology},
-    job::BackupSpec,
+    job::{BackupSpec, RestoreSpec},
     task::{
         CheckTask, MarkTask, NodeManifestRef, PlanRef, PurgeReportTask, ReleaseTask, RestoreTask, SealTask,
         SnapshotTask, SweepTask, TaskPayload, TaskResult, UploadTask, VerifyReportTask,
@@ -87,6 +87,9 @@ pub enum PlanError {
         /// The stage whose result is missing.
         needs: StageKind,
     },
+    /// Nobody has said which backup the job is about: a defect.
+    #[error("the job's backup was not filled in")]
+    MissingBackup,
     /// The stage does not belong to this kind of job.
     #[error("a {kind} has no stage {stage}", stage = stage.as_str())]
     WrongStage {
@@ -139,7 +142,11 @@ pub fn plan_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTas
             }
             Ok(vec![any(TaskPayload::VerifyReport(report))])
         }
-        (JobSpec::Restore(_), _) => plan_restore_stage(ctx, stage),
+        (JobSpec::Restore(spec), _) => plan_restore_stage(ctx, spec, false, stage),
+        (JobSpec::Drill(spec), _) => {
+            let restore = spec.restore().ok_or(PlanError::MissingBackup)?;
+            plan_restore_stage(ctx, &restore, true, stage)
+        }
         (JobSpec::Purge(spec), StageKind::Mark) => Ok(vec![StageTask {
             placement: Placement::AnyWithDelete,
             payload: TaskPayload::Mark(MarkTask {
@@ -272,23 +279,29 @@ fn plan_backup(
                 .filter(|outcome| outcome.stage == StageKind::Snapshot)
                 .filter_map(|outcome| outcome.host_id)
                 .filter(|host| abort.is_some() || !let_go.contains(host));
-            let payload =
-                TaskPayload::Release(ReleaseTask { job: ctx.job, abort: abort.clone(), auth_copies: false });
+            let payload = TaskPayload::Release(ReleaseTask {
+                job: ctx.job,
+                abort: abort.clone(),
+                auth_copies: false,
+                drill: false,
+            });
             Ok(touched.map(|host| on_node(host, payload.clone())).collect())
         }
         stage => Err(PlanError::WrongStage { kind: "backup", stage }),
     }
 }
 
-fn plan_restore_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTask>, PlanError> {
-    let JobSpec::Restore(spec) = ctx.spec else {
-        return Err(PlanError::WrongStage { kind: ctx.spec.kind().as_str(), stage });
-    };
+fn plan_restore_stage(
+    ctx: &JobContext<'_>,
+    spec: &RestoreSpec,
+    drill: bool,
+    stage: StageKind,
+) -> Result<Vec<StageTask>, PlanError> {
     let plan = results(ctx, StageKind::Plan).find_map(|result| match result {
         TaskResult::Plan(plan) => Some(PlanRef { key: plan.key.clone(), blake3: plan.blake3.clone()? }),
         _ => None,
     });
-    let task = |host_id| RestoreTask { job: ctx.job, spec: spec.clone(), host_id, plan: plan.clone() };
+    let task = |host_id| RestoreTask { job: ctx.job, spec: spec.clone(), host_id, plan: plan.clone(), drill };
     let planned_hosts = || {
         results(ctx, StageKind::Plan)
             .find_map(|result| match result {
@@ -319,14 +332,16 @@ fn plan_restore_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<Stag
         StageKind::Settle => everywhere(TaskPayload::Settle),
         StageKind::Release => {
             let Ok(touched) = planned_hosts() else { return Ok(Vec::new()) };
-            // Copies of roles belong to the cluster: one node drops them. Offline there are none.
+            // Copies of roles and a drill's keyspaces belong to the cluster: one node drops them. Offline
+            // there are none.
             let release = |place| {
-                let auth_copies = place == 0 && !spec.plan_only && !spec.offline;
-                TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None, auth_copies })
+                let drops = place == 0 && !spec.plan_only && !spec.offline;
+                let (auth_copies, drill) = (drops && !drill, drops && drill);
+                TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None, auth_copies, drill })
             };
             Ok(touched.into_iter().enumerate().map(|(place, host)| on_node(host, release(place))).collect())
         }
-        stage => Err(PlanError::WrongStage { kind: "restore", stage }),
+        stage => Err(PlanError::WrongStage { kind: ctx.spec.kind().as_str(), stage }),
     }
 }
 
@@ -366,13 +381,13 @@ pub struct Ended {
 }
 
 /// Judges an ended stage. A backup that may miss nodes goes on while any node is left, and every
-/// backup goes on without a node that its owner has given up; clearing leftovers never fails a job;
-/// everything else needs every task.
+/// backup goes on without a node that its owner has given up; clearing leftovers fails no job but a
+/// drill, whose keyspaces must be gone; everything else needs every task.
 pub fn stage_verdict(spec: &JobSpec, stage: StageKind, ended: Ended) -> StageVerdict {
     let Ended { succeeded, failed, given_up } = ended;
     let may_miss_nodes = matches!(spec, JobSpec::Backup(backup) if backup.coverage != RequiredCoverage::All);
     let pass = match stage {
-        StageKind::Release => true,
+        StageKind::Release => failed == 0 || !matches!(spec, JobSpec::Drill(_)),
         StageKind::Snapshot | StageKind::Upload if may_miss_nodes => succeeded > 0,
         StageKind::Snapshot | StageKind::Upload => failed == 0 && (succeeded > 0 || given_up == 0),
         _ => failed + given_up == 0,

@@ -26,6 +26,8 @@ pub enum JobSpec {
     Restore(RestoreSpec),
     /// Takes expired backups away.
     Purge(PurgeSpec),
+    /// Proves that a backup can be restored.
+    Drill(DrillSpec),
 }
 
 impl JobSpec {
@@ -36,16 +38,18 @@ impl JobSpec {
             Self::Verify(_) => JobKind::Verify,
             Self::Restore(_) => JobKind::Restore,
             Self::Purge(_) => JobKind::Purge,
+            Self::Drill(_) => JobKind::Drill,
         }
     }
 
-    /// The cluster whose workers do the job: the target, for a restore.
+    /// The cluster whose workers do the job: the target, for a restore and a drill.
     pub const fn cluster(&self) -> &ClusterName {
         match self {
             Self::Backup(spec) => &spec.cluster,
             Self::Verify(spec) => &spec.cluster,
             Self::Restore(spec) => &spec.target,
             Self::Purge(spec) => &spec.cluster,
+            Self::Drill(spec) => spec.target(),
         }
     }
 
@@ -55,7 +59,8 @@ impl JobSpec {
             Self::Backup(BackupSpec { cluster, name: Some(name), .. }) => Some((cluster, name)),
             Self::Verify(spec) => Some((&spec.cluster, &spec.backup)),
             Self::Restore(spec) => Some((&spec.source, &spec.backup)),
-            Self::Backup(_) | Self::Purge(_) => None,
+            Self::Drill(DrillSpec { cluster, backup: Some(backup), .. }) => Some((cluster, backup)),
+            Self::Backup(_) | Self::Purge(_) | Self::Drill(_) => None,
         }
     }
 }
@@ -240,4 +245,67 @@ pub struct PurgeSpec {
     /// The policy that fired it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
+}
+
+/// A drill: a restore into keyspaces of its own, which are read and dropped again. Nothing that is there
+/// is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrillSpec {
+    /// The cluster whose backup is tried.
+    pub cluster: ClusterName,
+    /// The backup; filled in with the newest restorable one when the job is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupName>,
+    /// The cluster that it is brought to; its own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ClusterName>,
+    /// Which tables; those of Cassandra itself are never brought.
+    #[serde(default)]
+    pub selection: Selection,
+    /// How.
+    #[serde(default)]
+    pub method: RestoreMethod,
+    /// Bytes a second each node may download; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<u64>,
+    /// Data centers of the target by those of the backup.
+    #[serde(default, skip_serializing_if = "DataCenterMap::is_empty")]
+    pub dc_map: DataCenterMap,
+    /// The policy that fired it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyName>,
+}
+
+impl DrillSpec {
+    /// The cluster that the backup is brought to.
+    pub const fn target(&self) -> &ClusterName {
+        match &self.target {
+            Some(target) => target,
+            None => &self.cluster,
+        }
+    }
+
+    /// The restore that it is; its tasks say that it comes under names of its own. `None`: the backup was
+    /// not filled in.
+    pub fn restore(&self) -> Option<RestoreSpec> {
+        Some(RestoreSpec {
+            source: self.cluster.clone(),
+            backup: self.backup.clone()?,
+            target: self.target().clone(),
+            selection: self.selection.clone(),
+            method: self.method,
+            truncate: false,
+            confirm: None,
+            skip_schema: false,
+            with_auth: false,
+            plan_only: false,
+            rate_limit: self.rate_limit,
+            rename: Renames::default(),
+            dc_map: self.dc_map.clone(),
+            nodes: Vec::new(),
+            offline: false,
+            keep_old: false,
+        })
+    }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::JobSpec;
 
-/// The four kinds of job.
+/// The kinds of job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobKind {
@@ -17,6 +17,8 @@ pub enum JobKind {
     Restore,
     /// Takes expired backups away.
     Purge,
+    /// Brings a backup back beside everything, looks at it, and takes it away again.
+    Drill,
 }
 
 impl JobKind {
@@ -27,6 +29,7 @@ impl JobKind {
             Self::Verify => "verify",
             Self::Restore => "restore",
             Self::Purge => "purge",
+            Self::Drill => "drill",
         }
     }
 }
@@ -41,7 +44,8 @@ pub enum StageKind {
     Upload,
     /// Backup: coverage judged, index written, `backup.json` created.
     Seal,
-    /// Backup: snapshots still lying about are cleared. After a cancel of a restore: what it staged.
+    /// Backup: snapshots still lying about are cleared. Drill: its keyspaces are dropped. After a cancel of a
+    /// restore: what it staged.
     Release,
     /// Verify: a shard of the objects.
     Check,
@@ -156,5 +160,6 @@ pub fn stages_of(spec: &JobSpec) -> Vec<StageKind> {
             stages
         }
         JobSpec::Purge(_) => vec![Mark, Sweep, Report],
+        JobSpec::Drill(_) => vec![Plan, Preflight, Download, Schema, Apply, Settle, Validate, Release],
     }
 }

@@ -10,7 +10,8 @@ use super::{InvalidSchedule, Retention, Schedule, Window};
 use crate::{
     ClusterName, PolicyName,
     cluster::RequiredCoverage,
-    job::{BackupMode, BackupSpec, JobSpec, PurgeSpec, VerifyLevel},
+    job::{BackupMode, BackupSpec, DrillSpec, JobSpec, PurgeSpec, RestoreMethod, VerifyLevel},
+    restore::DataCenterMap,
     selection::{Selection, TableName},
     toml_text::from_toml,
 };
@@ -25,6 +26,9 @@ pub enum PolicyAction {
     Verify,
     /// Purges by `retention`.
     Purge,
+    /// Proves that the newest restorable backup can be restored: brings it back beside everything, reads
+    /// it, and drops it again.
+    Drill,
 }
 
 impl PolicyAction {
@@ -34,6 +38,7 @@ impl PolicyAction {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Purge => "purge",
+            Self::Drill => "drill",
         }
     }
 }
@@ -115,12 +120,18 @@ pub struct Policy {
     /// An earlier job still under way.
     #[serde(default)]
     pub on_conflict: OnConflict,
-    /// Bytes a second each node may upload, such as `100MiB`.
+    /// Bytes a second each node may upload, or download for a drill, such as `100MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<String>,
     /// Uploads at once over the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel_nodes: Option<u32>,
+    /// The cluster that a drill brings the backup to; its own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<ClusterName>,
+    /// Data centers of a drill's target by those of the backup.
+    #[serde(default, skip_serializing_if = "DataCenterMap::is_empty")]
+    pub dc_map: DataCenterMap,
 }
 
 fn utc() -> String {
@@ -196,17 +207,20 @@ impl Policy {
     /// Fields with a value where nothing is said are refused when they say something else.
     fn field_of_another_action(&self) -> Option<(&'static str, &'static str)> {
         let (backup, verify) = (self.action == PolicyAction::Backup, self.action == PolicyAction::Verify);
+        let drill = self.action == PolicyAction::Drill;
         let fields = [
-            (!self.keyspaces.is_empty(), "keyspaces", backup, "backup"),
-            (!self.tables.is_empty(), "tables", backup, "backup"),
-            (!self.exclude.is_empty(), "exclude", backup, "backup"),
+            (!self.keyspaces.is_empty(), "keyspaces", backup || drill, "backup and drill"),
+            (!self.tables.is_empty(), "tables", backup || drill, "backup and drill"),
+            (!self.exclude.is_empty(), "exclude", backup || drill, "backup and drill"),
             (self.mode != BackupMode::default(), "mode", backup, "backup"),
             (self.coverage != RequiredCoverage::default(), "coverage", backup, "backup"),
             (self.rpo.is_some(), "rpo", backup, "backup"),
-            (self.rate_limit.is_some(), "rate_limit", backup, "backup"),
+            (self.rate_limit.is_some(), "rate_limit", backup || drill, "backup and drill"),
             (self.max_parallel_nodes.is_some(), "max_parallel_nodes", backup, "backup"),
             (self.level != VerifyLevel::default(), "level", verify, "verify"),
-            (self.retention.is_some(), "retention", !verify, "backup and purge"),
+            (self.retention.is_some(), "retention", !verify && !drill, "backup and purge"),
+            (self.target.is_some(), "target", drill, "drill"),
+            (!self.dc_map.is_empty(), "dc_map", drill, "drill"),
         ];
         let wrong = fields.into_iter().find(|(said, _, applies, _)| *said && !applies);
         wrong.map(|(_, field, _, actions)| (field, actions))
@@ -251,6 +265,17 @@ impl Policy {
                 cluster: self.cluster.clone(),
                 backups: Vec::new(),
                 retention: self.retention.clone(),
+                policy: Some(name.clone()),
+            })),
+            // The newest restorable backup, when the job is made.
+            PolicyAction::Drill => Some(JobSpec::Drill(DrillSpec {
+                cluster: self.cluster.clone(),
+                backup: None,
+                target: self.target.clone(),
+                selection: self.selection(),
+                method: RestoreMethod::Auto,
+                rate_limit: self.rate_limit_bytes().ok().flatten(),
+                dc_map: self.dc_map.clone(),
                 policy: Some(name.clone()),
             })),
             PolicyAction::Verify => None,
@@ -321,6 +346,13 @@ rate_limit = "100MiB"
             ("verify", "retries = 3", true),
             ("verify", keep, false),
             ("backup", keep, true),
+            ("drill", "keyspaces = ['k']", true),
+            ("drill", "target = 'other'", true),
+            ("drill", "dc_map = { a = ['b'] }", true),
+            ("backup", "target = 'other'", false),
+            ("verify", "dc_map = { a = ['b'] }", false),
+            ("drill", keep, false),
+            ("drill", "mode = 'full'", false),
         ] {
             let answer = policy(action, field);
             assert_eq!(answer.is_ok(), applies, "{action} {field}: {answer:?}");

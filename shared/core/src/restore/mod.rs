@@ -3,6 +3,7 @@
 
 mod auth;
 mod data_centers;
+mod drill;
 mod method;
 mod offline;
 mod rename;
@@ -11,6 +12,7 @@ mod share;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
 pub use data_centers::{DataCenterMap, InvalidDataCenterMap};
+pub use drill::{drill_keyspace, drill_prefix, drill_renames, is_drill_keyspace};
 pub use method::{Method, MethodChoice, Moved, NoMethod, choose_method, settle_method};
 pub use offline::{OfflineAsk, OfflineChoice, RingNow, plan_offline};
 pub use rename::{InvalidRename, Renames};
@@ -26,4 +28,9 @@ pub fn is_restored_online(selection: &Selection, with_auth: bool, keyspace: &str
         return keyspace == AUTH_KEYSPACE && with_auth;
     }
     !is_system_keyspace(keyspace) || !selection.names_nothing() || (keyspace == AUTH_KEYSPACE && with_auth)
+}
+
+/// Whether a restore or a drill made this keyspace for itself: it is nobody's data.
+pub fn is_made_by_a_restore(keyspace: &str) -> bool {
+    is_auth_copy(keyspace) || is_drill_keyspace(keyspace)
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::is_auth_copy;
+use super::is_made_by_a_restore;
 use crate::selection::{Selection, TableName, is_system_keyspace, is_valid_cql_name};
 
 /// Longest name of a keyspace that Cassandra makes.
@@ -121,7 +121,7 @@ impl Renames {
         let keyspaces: BTreeSet<&String> =
             self.keyspaces.iter().flat_map(|(old, new)| [old, new]).chain(of_tables).collect();
         for keyspace in keyspaces {
-            if is_system_keyspace(keyspace) || is_auth_copy(keyspace) {
+            if is_system_keyspace(keyspace) || is_made_by_a_restore(keyspace) {
                 return Err(InvalidRename::System(keyspace.clone()));
             }
             if keyspace.len() > MAX_KEYSPACE {

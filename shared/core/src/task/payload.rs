@@ -165,6 +165,9 @@ pub struct ReleaseTask {
     /// Whether the copies of roles and grants that a restore made are dropped here.
     #[serde(default)]
     pub auth_copies: bool,
+    /// Whether the keyspaces that a drill made are dropped here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 /// `check`: every `shards`-th object, beginning with `shard`.
@@ -217,6 +220,9 @@ pub struct RestoreTask {
     /// that came late may have written. Absent for `plan` itself, and in tasks of older schedulers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanRef>,
+    /// Whether it is a drill's: everything comes under the names of [`crate::restore::drill_keyspace`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 /// A restore's plan in the vault.

@@ -88,8 +88,9 @@ pub async fn list(
            ended as (
              select j.ended_at as at, 'j' || j.id as key, j.*
              from jobs j
-             where j.kind in ('restore', 'purge') and j.ended_at is not null
-               and ($2::text is null or $2 = case j.kind when 'restore' then 'restored' else 'purged' end)
+             where j.kind in ('restore', 'purge', 'drill') and j.ended_at is not null
+               and ($2::text is null or $2 = case j.kind when 'restore' then 'restored' when 'drill' then 'drilled'
+                   else 'purged' end)
                and ($1::text is null or j.cluster = $1 or j.backup_cluster = $1)
                and j.ended_at <= coalesce($3::timestamptz, 'infinity')
                and ($4::text is null or (j.ended_at, 'j' || j.id) < ($3, $4))
@@ -137,7 +138,8 @@ pub async fn list(
                  null::text as result, false as plan_only, null::text as name, null::text as detail
              from verified v left join jobs j on j.id = v.job
              union all
-             select e.key, e.at, case e.kind when 'restore' then 'restored' else 'purged' end, e.cluster,
+             select e.key, e.at, case e.kind when 'restore' then 'restored' when 'drill' then 'drilled'
+                 else 'purged' end, e.cluster,
                  e.backup, e.backup_cluster, e.id, e.kind, e.policy, e.requested_by, null,
                  (select sum(coalesce((t.result ->> 'rows_read')::numeric, (t.result ->> 'objects')::numeric))
                       ::bigint

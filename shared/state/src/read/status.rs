@@ -20,6 +20,8 @@ pub struct ClusterFacts {
     pub good: Vec<GoodBackup>,
     /// When a verify last found a backup whole.
     pub last_verified_at: Option<DateTime<Utc>>,
+    /// When a drill last brought a backup of it back and read it, whole.
+    pub last_drill_at: Option<DateTime<Utc>>,
     /// Jobs that are not over.
     pub jobs_open: u32,
     /// The newest failed job that waits for a retry.
@@ -71,6 +73,8 @@ pub async fn clusters(conn: &mut PgConnection) -> StateResult<Vec<ClusterFacts>>
          select k.name as "name!",
              (select max(verified_at) from backups b
               where b.cluster = k.name and b.damaged = 0 and b.verified_at is not null) as last_verified_at,
+             (select max(j.ended_at) from jobs j where j.backup_cluster = k.name and j.kind = 'drill'
+                and j.state = 'succeeded' and j.outcome = 'ok') as last_drill_at,
              (select count(*)::integer from jobs j where j.cluster = k.name
                 and j.state not in ('succeeded', 'cancelled', 'abandoned')) as "jobs_open!",
              failed.id as "failed_id?", failed.kind as "failed_kind?",
@@ -96,6 +100,7 @@ pub async fn clusters(conn: &mut PgConnection) -> StateResult<Vec<ClusterFacts>>
                 cluster: row.word("name", &raw.name)?,
                 good: good.remove(&raw.name).unwrap_or_default(),
                 last_verified_at: raw.last_verified_at,
+                last_drill_at: raw.last_drill_at,
                 jobs_open: row.count("jobs", raw.jobs_open)?,
                 failed: raw.failed_id.map(JobId).zip(kind),
                 damaged: big_count(raw.damaged),

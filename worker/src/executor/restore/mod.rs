@@ -9,6 +9,7 @@ mod apply;
 mod auth;
 mod batch;
 mod download;
+mod drill;
 mod fence;
 mod offline;
 mod plan;

@@ -23,7 +23,7 @@ use ringvault_vault::backup::SealRecord;
 use super::{
     plan_checks::{Findings, SchemaCheck},
     plan_shares::Shares,
-    record::{PlannedManifest, PlannedTable, RestorePlan, renamed},
+    record::{PlannedManifest, PlannedTable, RestorePlan, asked, renamed},
     ring::ring_motion,
 };
 use crate::{
@@ -37,9 +37,8 @@ impl Executor {
         task: &RestoreTask,
         handle: &TaskHandle,
     ) -> Result<PlanResult, TaskError> {
-        let spec = &task.spec;
-        let seal =
-            self.vault.seal_of(&spec.source, &spec.backup).await.map_err(|error| error.to_task_error())?;
+        let (source, backup) = (&task.spec.source, &task.spec.backup);
+        let seal = self.vault.seal_of(source, backup).await.map_err(|error| error.to_task_error())?;
         handle.step(0, 4, "schemas");
         let schema = self.backup_schema(&seal.schema).await?;
         let cql = self.node.cql().await?;
@@ -47,6 +46,7 @@ impl Executor {
         let existing = cql.schema().await?;
 
         let tables = planned_tables(task, &seal, &schema);
+        let spec = &asked(task, &tables)?;
         let targets: Vec<TableName> = tables.iter().map(|table| spec.rename.target(table)).collect();
         let wanted = renamed(&schema, spec, &tables, task.job)?;
         let mut findings = Findings::default();
@@ -143,6 +143,11 @@ impl Executor {
         }
         if !spec.plan_only && !findings.blockers.is_empty() {
             let offline = if spec.offline { "--offline " } else { "" };
+            let next = if plan.is_drill() {
+                format!("ringvault drill run -c {} --from {} --to {}", spec.source, spec.backup, spec.target)
+            } else {
+                format!("ringvault restore plan {offline}--from {} --to {}", spec.backup, spec.target)
+            };
             return Err(TaskError::permanent(
                 "RV-RESTORE-BLOCKED",
                 format!(
@@ -152,10 +157,7 @@ impl Executor {
                     findings.blockers.join("; ")
                 ),
             )
-            .with_next(format!(
-                "ringvault restore plan {offline}--from {} --to {}",
-                spec.backup, spec.target
-            )));
+            .with_next(next));
         }
         let written = self.write_plan(&plan, epoch).await?;
         Ok(PlanResult {

@@ -10,7 +10,7 @@ export const every = 60;
 export const title = () => 'Evidence';
 export const command = ({ cluster, kind }) => `ringvault evidence list${cluster ? ` -c ${cluster}` : ''}${kind ? ` --kind ${kind}` : ''}`;
 
-const KINDS = [['', 'everything'], ['verified', 'tested'], ['restored', 'restored'], ['held', 'held'], ['released', 'released'], ['purged', 'purged'], ['ordered', 'told'], ['policy', 'policies']];
+const KINDS = [['', 'everything'], ['verified', 'tested'], ['restored', 'restored'], ['drilled', 'drilled'], ['held', 'held'], ['released', 'released'], ['purged', 'purged'], ['ordered', 'told'], ['policy', 'policies']];
 
 export async function load({ cluster, kind }, signal, shown) {
   const limit = shown.kept.limit ?? 50;
@@ -45,7 +45,7 @@ export function draw({ page, status, holds }, shown) {
   ];
 }
 
-const WORDS = { verified: 'verified', purged: 'purged', held: 'held', released: 'let go', policy: 'policy applied' };
+const WORDS = { verified: 'verified', drilled: 'drilled', purged: 'purged', held: 'held', released: 'let go', policy: 'policy applied' };
 
 function what(e) {
   if (e.kind === 'restored') return e.plan_only ? 'restore planned' : 'restored';
@@ -56,7 +56,7 @@ function what(e) {
 
 function found(e) {
   if (e.kind === 'verified') return [badge(e.count ? `${number(e.count)} damaged` : 'whole', e.count ? 'bad' : 'ok'), ' ', h('span', { class: 'dim' }, e.level)];
-  if (e.kind === 'restored') return [jobState(e), e.count !== undefined && !e.plan_only && e.state === 'succeeded' && h('span', { class: 'dim' }, ` ${count(e.count, 'row')} read back`)];
+  if (e.kind === 'restored' || e.kind === 'drilled') return [jobState(e), e.count !== undefined && !e.plan_only && e.state === 'succeeded' && h('span', { class: 'dim' }, ` ${count(e.count, 'row')} read back`)];
   if (e.kind === 'purged') return [jobState(e), e.count !== undefined && h('span', { class: 'dim' }, ` ${count(e.count, 'object')} deleted`)];
   return none();
 }

@@ -16,6 +16,7 @@ export function title(params, data) {
   const job = data?.job;
   if (!job) return `Job ${short(params.job)}`;
   const what = job.spec.kind === 'restore' && job.spec.plan_only ? 'Restore plan' : job.kind[0].toUpperCase() + job.kind.slice(1);
+  if (job.kind === 'drill') return job.spec.cluster === job.cluster ? `Drill of ${job.cluster}` : `Drill of ${job.spec.cluster} in ${job.cluster}`;
   return job.kind === 'restore' ? `${what}: ${job.spec.source} to ${job.cluster}` : `${what} of ${job.cluster}`;
 }
 

@@ -1,0 +1,40 @@
+//! What a drill leaves: nothing. Its keyspaces are dropped, without the snapshots that Cassandra takes of
+//! what is dropped.
+
+use ringvault_cassandra::schema::ObjectKind;
+use ringvault_core::{JobId, TaskError, restore::drill_prefix, selection::TableName};
+use ringvault_fault::point;
+use tracing::{info, warn};
+
+use crate::executor::Executor;
+
+impl Executor {
+    /// Drops the keyspaces that the drill `job` made. How many there were.
+    pub(in crate::executor) async fn drop_drill_keyspaces(&self, job: JobId) -> Result<u64, TaskError> {
+        let cql = self.node.cql().await?;
+        let prefix = drill_prefix(job);
+        let schema = cql.schema().await?;
+        let made = || schema.objects.iter().filter(|object| object.keyspace.starts_with(&prefix));
+        let mut dropped = 0;
+        for keyspace in made().filter(|object| object.kind == ObjectKind::Keyspace) {
+            let name = &keyspace.keyspace;
+            point!("release.drop-drill.before").hit().await?;
+            for object in made().filter(|object| object.keyspace == *name) {
+                let is_view = match object.kind {
+                    ObjectKind::Table => false,
+                    ObjectKind::View => true,
+                    _ => continue,
+                };
+                let table = TableName::new(name, &object.name);
+                if !cql.forgo_auto_snapshot(&table, is_view).await? {
+                    warn!(%job, %table, "Cassandra may keep a snapshot of what is dropped");
+                }
+            }
+            cql.drop_keyspace(name).await?;
+            point!("release.drop-drill.after").hit().await?;
+            info!(%job, keyspace = name, "a drill's keyspace is dropped");
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+}
