@@ -82,13 +82,16 @@ async fn an_attempt_that_is_throttled_counts_beside_the_one_that_is_not() {
             Response::builder().status(503).body(Body::from(busy)).unwrap()
         }
         (true, _) => s3(asked, &[]),
-        _ => Response::builder().status(403).body(Body::empty()).unwrap(),
+        _ => {
+            let over = "<Error><Code>ExpiredToken</Code><Message>over</Message></Error>";
+            Response::builder().status(400).body(Body::from(over)).unwrap()
+        }
     })
     .await;
     let files = tempfile::tempdir().unwrap();
     let store = bucket(&server.url, &files).await;
     store.put("a", Bytes::from_static(b"x")).await.unwrap();
-    assert_eq!(store.get("a", 1).await.unwrap_err().kind, StoreErrorKind::AccessDenied);
+    assert_eq!(store.get("a", 1).await.unwrap_err().kind, StoreErrorKind::InvalidCredentials);
     assert_eq!(ends(&store, Of::Put), [1, 0, 0, 0, 2, 0, 0]);
     assert_eq!(ends(&store, Of::Get), [0, 0, 0, 1, 0, 0, 0]);
     assert_eq!(server.take().len(), 4, "as many as were sent");

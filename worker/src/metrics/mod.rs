@@ -17,7 +17,7 @@ use std::{
 
 use crate::agent::TaskHandle;
 pub use page::{Surroundings, write};
-pub use serve::{ListenError, Listener};
+pub use serve::{Answering, ListenError, Listener};
 
 /// How a run of a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -127,10 +127,10 @@ async fn nothing() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "there are /metrics, /healthz and /readyz\n")
 }
 
+/// Anybody may ask this: why not (a broker's address, its words) is for the log and for `--probe`.
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
-    let state = shared.session.borrow().clone();
-    if state.is_connected() {
-        return (StatusCode::OK, "connected\n".to_owned());
+    if shared.session.borrow().is_connected() {
+        return (StatusCode::OK, "connected\n");
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{state}\n"))
+    (StatusCode::SERVICE_UNAVAILABLE, "not connected to the broker\n")
 }

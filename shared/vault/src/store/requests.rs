@@ -126,7 +126,7 @@ impl StoreOperation {
 pub enum RequestResult {
     /// As it was meant.
     Ok,
-    /// There is no such object: often the answer that was hoped for.
+    /// There is no such object, or upload: often the answer that was hoped for.
     NotFound,
     /// There is one already, or another is being written: likewise.
     Exists,
@@ -181,7 +181,7 @@ impl RequestResult {
     pub(super) const fn of_kind(kind: StoreErrorKind) -> Self {
         use StoreErrorKind as Kind;
         match kind {
-            Kind::NotFound => Self::NotFound,
+            Kind::NotFound | Kind::NoSuchUpload => Self::NotFound,
             Kind::AlreadyExists | Kind::Conflict => Self::Exists,
             Kind::AccessDenied | Kind::InvalidCredentials | Kind::Locked => Self::Refused,
             Kind::Throttled => Self::Throttled,
