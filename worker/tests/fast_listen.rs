@@ -41,7 +41,7 @@ fn an_address_that_is_none_is_a_mistake_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let (code, said) = run(folder.path(), "listen = \"localhost\"");
     assert!(
-        code == Some(2) && said.contains("error[RV-CONFIG]") && said.contains("line 12"),
+        code == Some(2) && said.contains("error[RV-CONFIG]") && said.contains("line 14"),
         "{code:?} {said}"
     );
 }

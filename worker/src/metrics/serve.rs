@@ -23,9 +23,13 @@ use super::{
 };
 use crate::executor::Executor;
 
+/// What to do where an address cannot be had.
+const NEXT: &str =
+    "give it an address of this machine and a port that nobody else has, or leave [metrics] out";
+
 /// The worker cannot listen where it is told to.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics.listen: cannot listen on {listen}: {cause}. Next: {}", self.next())]
+#[error("metrics.listen: cannot listen on {listen}: {cause}. Next: {NEXT}")]
 pub struct ListenError {
     /// The address.
     pub listen: SocketAddr,
@@ -34,10 +38,6 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    const fn next(&self) -> &'static str {
-        "give it an address of this machine and a port that nobody else has, or leave [metrics] out"
-    }
-
     /// 8 without the right, 6 where the port is another's. An address that this machine does not have may be one that
     /// it does not have yet: 9, which service managers try again.
     pub fn exit_code(&self) -> u8 {
