@@ -47,6 +47,8 @@ cql = "127.0.0.1:9042"
 control = "nodetool"
 nodetool = ["nodetool"]
 data_dirs = ["/var/lib/cassandra/data"]
+[metrics]
+listen = "0.0.0.0:9470"
 [worker]
 capabilities = ["vault.delete"]
 END

@@ -52,6 +52,13 @@ _FULL_VALUES: dict[str, Any] = {
         "ingressFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
     },
     "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+    "workerMetrics": {"port": 9999},
+    "podMonitor": {
+        "enabled": True,
+        "labels": {"release": "prometheus"},
+        "namespaces": ["cassandra"],
+        "selector": {"app": "cassandra"},
+    },
     "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
 }
 _ONE_RULE = """groups:
@@ -66,6 +73,7 @@ _REFUSED = [
     ({"vault": {"url": "ftp://x"}}, "vault"),
     ({"schedulers": 3}, "schedulers"),
     ({"clusters": [{"name": "Not A Name"}]}, "name"),
+    ({"podMonitor": {"enabled": True}, "workerMetrics": {"enabled": False}}, "workerMetrics"),
 ]
 
 

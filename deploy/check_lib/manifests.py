@@ -14,7 +14,7 @@ import kubernetes_validate
 import yaml
 
 # Kinds of others: an operator's, without a schema here. What is ours in them is looked at as a pod.
-FOREIGN = {"ServiceMonitor", "PrometheusRule", "K8ssandraCluster"}
+FOREIGN = {"ServiceMonitor", "PodMonitor", "PrometheusRule", "K8ssandraCluster"}
 # Containers that are not ours to confine.
 THEIRS = {"cassandra"}
 
@@ -29,6 +29,8 @@ def main() -> int:
         )
         return 0
     findings = [f"{name}: {finding}" for name, docs in objects.items() for finding in look(docs, asked["versions"])]
+    everything = [doc for docs in objects.values() for doc in docs]
+    findings += [f"{name}: {finding}" for name, docs in objects.items() for finding in monitored(docs, everything)]
     print("\n".join(findings) if findings else json.dumps({name: len(docs) for name, docs in objects.items()}))
     return 1 if findings else 0
 
@@ -129,6 +131,30 @@ def references(doc: dict[str, Any], docs: list[dict[str, Any]]) -> Iterator[str]
         for group in doc["spec"]["groups"]:
             bad = [rule for rule in group["rules"] if "expr" not in rule or not ({"alert", "record"} & set(rule))]
             yield from (f"group {group['name']} has a rule without a name or an expression: {rule}" for rule in bad)
+
+
+def monitored(docs: list[dict[str, Any]], everything: list[dict[str, Any]]) -> Iterator[str]:
+    """A PodMonitor names a port that every worker's container has, by the number that workers listen on by default."""
+    workers = [
+        container
+        for pod in map(pod_of, everything)
+        for container in (pod or {}).get("containers", [])
+        if container["name"] == "ringvault-worker"
+    ]
+    for doc in docs:
+        if doc["kind"] == "PodMonitor":
+            for end in doc["spec"]["podMetricsEndpoints"]:
+                if not workers or any(end["port"] not in ports_of(worker) for worker in workers):
+                    yield f"PodMonitor {doc['metadata']['name']}: not every worker has the port {end['port']}"
+        if doc["kind"] == "ConfigMap" and doc["metadata"]["name"] == "ringvault-worker-orders-prod":
+            for worker in workers:
+                for number in ports_of(worker).values():
+                    if f'listen = "0.0.0.0:{number}"' not in doc["data"]["worker.toml"]:
+                        yield f"ConfigMap {doc['metadata']['name']}: nothing listens on the sidecar's port {number}"
+
+
+def ports_of(container: dict[str, Any]) -> dict[str, int]:
+    return {port["name"]: port["containerPort"] for port in container.get("ports", [])}
 
 
 if __name__ == "__main__":

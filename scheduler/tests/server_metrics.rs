@@ -37,6 +37,14 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The names in the manual's table, of those that `by` tells.
+fn in_the_manual(by: &str) -> BTreeSet<String> {
+    let manual = read("docs/metrics.md");
+    let rows = manual.lines().filter(|line| line.starts_with("| `ringvault_"));
+    let told = rows.filter(|row| row.split('|').nth(2).is_some_and(|of| of.contains(by)));
+    told.filter_map(|row| row.split('`').nth(1).map(str::to_owned)).collect()
+}
+
 fn promtool(arguments: &[&str], input: &str) {
     let program = std::env::var("RINGVAULT_TEST_PROMTOOL")
         .expect("RINGVAULT_TEST_PROMTOOL is not set: this test needs promtool, run it with dev/test");
@@ -65,22 +73,31 @@ async fn metrics_alerts_runbooks_and_dashboard_fit_together(db: PgPool) {
     promtool(&["check", "metrics"], &page);
     assert!(page.contains("ringvault_nodes{cluster=\"c\",state=\"live\"} 3\n"), "{page}");
     assert!(page.contains("ringvault_nodes{cluster=\"c\",state=\"no_worker\"} 0\n"), "{page}");
+    assert!(page.contains("ringvault_build_info{version=\""), "{page}");
+    // Its own requests: a scheduler that opened its vault has read its record.
+    let opened = "ringvault_store_requests_total{kind=\"get\",result=\"ok\"} ";
+    let gets = page.lines().find_map(|line| line.strip_prefix(opened)).expect(opened);
+    assert!(gets.parse::<u64>().expect("a count") > 0, "{gets}");
+    assert!(page.contains("ringvault_store_request_seconds_bucket{kind=\"get\",le=\"+Inf\"} "), "{page}");
 
     let told: BTreeSet<String> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next().map(str::to_owned))
         .collect();
+    // The worker's page is held to the same table, beside the worker.
+    assert_eq!(told, in_the_manual("scheduler"), "docs/metrics.md");
+    let all: BTreeSet<String> = told.union(&in_the_manual("worker")).cloned().collect();
     for file in
         ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts_test.yml", "deploy/grafana/ringvault.json"]
     {
         let asked = metrics_in(&read(file));
         assert!(asked.len() > 8, "{file} asks for {asked:?}");
-        let unknown: Vec<_> = asked.difference(&told).collect();
-        assert!(unknown.is_empty(), "{file} asks for what no scheduler tells: {unknown:?}");
+        let unknown: Vec<_> = asked.difference(&all).collect();
+        assert!(unknown.is_empty(), "{file} asks for what nobody tells: {unknown:?}");
     }
     // Whatever is told is on the dashboard.
     let shown = metrics_in(&read("deploy/grafana/ringvault.json"));
-    let hidden: Vec<_> = told.difference(&shown).collect();
+    let hidden: Vec<_> = all.difference(&shown).collect();
     assert!(hidden.is_empty(), "the dashboard does not show {hidden:?}");
 }
 

@@ -1,6 +1,9 @@
 //! The worker's configuration file: one small section a concern, read strictly.
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use ringvault_cassandra::control::ControlTimeouts;
 use ringvault_core::{ClusterName, HostId, text, toml_text::from_toml};
@@ -30,6 +33,16 @@ pub struct WorkerConfig {
     /// Parallelism and sizes of uploads.
     #[serde(default)]
     pub upload: UploadConfig,
+    /// Where the worker tells Prometheus of itself; without it, it has no port.
+    pub metrics: Option<MetricsConfig>,
+}
+
+/// Figures and probes over HTTP.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port: `127.0.0.1:9470` for this machine alone, `0.0.0.0:9470` for whoever reaches the pod.
+    pub listen: SocketAddr,
 }
 
 /// The key that tasks and grants are signed with.
@@ -286,6 +299,17 @@ jolokia_url = "http://127.0.0.1:8778/jolokia/"
         assert_eq!(read(GOOD).unwrap().worker.slots, 4);
         let error = read(&GOOD.replace("jolokia_url", "jolokia_uri")).unwrap_err().to_string();
         assert!(error.contains("jolokia_uri") && error.contains("line 13"), "{error}");
+    }
+
+    #[test]
+    fn metrics_are_served_where_it_is_asked_for_and_nowhere_else() {
+        assert!(read(GOOD).unwrap().metrics.is_none());
+        let config = read(&format!("{GOOD}[metrics]\nlisten = \"127.0.0.1:9470\"\n")).unwrap();
+        assert_eq!(config.metrics.unwrap().listen.port(), 9470);
+        for wrong in ["listen = \"9470\"", "listen = \"127.0.0.1\"", "port = 9470", ""] {
+            let error = read(&format!("{GOOD}[metrics]\n{wrong}\n")).unwrap_err().to_string();
+            assert!(error.contains("metrics") || error.contains("line 1"), "{error}");
+        }
     }
 
     #[test]

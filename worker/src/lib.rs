@@ -10,6 +10,7 @@ pub mod config;
 pub mod executor;
 pub mod health;
 pub mod identity;
+pub mod metrics;
 pub mod node;
 pub mod run;
 pub mod telemetry;

@@ -14,6 +14,7 @@ use crate::{
     executor::Executor,
     health::Sign,
     identity::{Identity, IdentityError},
+    metrics::{ListenError, Listener},
     node::Node,
 };
 
@@ -44,6 +45,12 @@ pub enum Fatal {
     },
 }
 
+impl From<ListenError> for Fatal {
+    fn from(error: ListenError) -> Self {
+        Self::Setup { code: "RV-LISTEN".to_owned(), what: error.to_string(), exit: error.exit_code() }
+    }
+}
+
 impl Fatal {
     pub(crate) fn setup(code: &str, what: impl ToString) -> Self {
         Self::Setup { code: code.to_owned(), what: what.to_string(), exit: 2 }
@@ -63,6 +70,10 @@ impl Fatal {
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
     let identity = Identity::claim(&config.state_dir)?;
+    let listener = match config.metrics {
+        Some(metrics) => Some(Listener::bind(metrics.listen).await?),
+        None => None,
+    };
     let keys =
         KeyRing::from_file(&config.signing.key_file).map_err(|error| Fatal::setup("RV-CONFIG", error))?;
     let node = Node::new(&config.cassandra, &config.state_dir)?;
@@ -73,9 +84,12 @@ pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
         .map_err(|error| Fatal::setup("RV-CONFIG", error))?;
     let inbox = session.consume(worker_queue(identity.worker), PREFETCH);
     let _sign = Sign::keep(&config.state_dir, session.state());
-    wait_for_broker(&session, &shutdown).await?;
-    info!(worker = %identity.worker, cluster = %config.cluster, "worker ready");
+    let cluster = config.cluster.clone();
     let executor = Arc::new(Executor::new(config, node, vault));
+    // Before there is a broker: that it is away is what is asked then.
+    let _answering = listener.map(|listener| listener.answer(Arc::clone(&executor), session.state()));
+    wait_for_broker(&session, &shutdown).await?;
+    info!(worker = %identity.worker, %cluster, "worker ready");
     Agent::run(session.clone(), &identity, keys, executor, inbox, shutdown).await;
     // Everything that matters is confirmed; a broker that is away holds up no exit.
     let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;

@@ -1,7 +1,14 @@
 //! The worker's side of the protocol on a real RabbitMQ, with a scheduler played by the test. The
 //! node beside the worker is an address at which nobody ever answers.
 
-use std::{path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::Utc;
 use ringvault_core::{
@@ -18,9 +25,19 @@ use ringvault_queue::{
 };
 use ringvault_vault::Vault;
 use ringvault_worker::{
-    agent::Agent, config::WorkerConfig, executor::Executor, identity::Identity, node::Node,
+    agent::Agent,
+    config::WorkerConfig,
+    executor::Executor,
+    identity::Identity,
+    metrics::{Answering, Listener},
+    node::Node,
 };
-use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -54,6 +71,8 @@ struct Stage {
     worker: Session,
     shutdown: CancellationToken,
     running: Option<JoinHandle<()>>,
+    http: SocketAddr,
+    _answering: Answering,
     _folder: tempfile::TempDir,
     /// Accepts, and never says a word.
     _node: TcpListener,
@@ -85,6 +104,9 @@ impl Stage {
         assert!(worker.connected().await);
         let node_control = Node::new(&config.cassandra, &config.state_dir).unwrap();
         let executor = Arc::new(Executor::new(config, node_control, vault));
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let http = listener.address();
+        let answering = listener.answer(Arc::clone(&executor), worker.state());
         let shutdown = CancellationToken::new();
         let running = {
             let (session, stop) = (worker.clone(), shutdown.clone());
@@ -104,6 +126,8 @@ impl Stage {
             worker,
             shutdown,
             running: Some(running),
+            http,
+            _answering: answering,
             _folder: folder,
             _node: node,
         }
@@ -145,6 +169,17 @@ impl Stage {
                 return;
             }
         }
+    }
+
+    /// What the worker answers at a path: its status and its body.
+    async fn http(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.http).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// Waits until the worker has ended.
@@ -327,5 +362,60 @@ async fn at_a_shutdown_goodbye_is_said_first_and_what_runs_is_handed_back() {
     assert_eq!(handed_back, expected);
     stage.ended().await;
     assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
+    stage.end().await;
+}
+
+fn promtool_takes(page: &str) {
+    let program = std::env::var("RINGVAULT_TEST_PROMTOOL")
+        .expect("RINGVAULT_TEST_PROMTOOL is not set: this test needs promtool, run it with dev/test");
+    let mut command = Command::new(program);
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool runs");
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    assert!(done.status.success() && said.is_empty(), "{said}in {page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_tells_prometheus_what_it_did() {
+    let mut stage = Stage::set().await;
+    assert_eq!(stage.http("/healthz").await, (200, "ok\n".to_owned()));
+    assert_eq!(stage.http("/readyz").await, (200, "connected\n".to_owned()));
+    assert_eq!(stage.http("/v1/status").await.0, 404);
+    let (status, before) = stage.http("/metrics").await;
+    assert_eq!(status, 200);
+    promtool_takes(&before);
+    assert!(!before.contains("worker_tasks_running{"), "nothing has run: {before}");
+
+    // One ends, the other waits for a node that does not answer.
+    stage.tell(TaskMessage::Offer(offer(1, 30, release()))).await;
+    let started = stage.started().await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    let ended = stage.report().await;
+    let result = if matches!(ended, Report::Succeeded(_)) { "succeeded" } else { "failed" };
+    let waiting = TaskOffer { stage: StageKind::Upload, ..offer(1, 30, snapshot()) };
+    stage.tell(TaskMessage::Offer(waiting)).await;
+    let started = stage.started().await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    let wanted = [
+        format!("worker_tasks_total{{cluster=\"c\",kind=\"snapshot\",result=\"{result}\"}} 1"),
+        "worker_tasks_running{cluster=\"c\",kind=\"snapshot\"} 0".to_owned(),
+        "worker_tasks_running{cluster=\"c\",kind=\"upload\"} 1".to_owned(),
+        "worker_connected{cluster=\"c\"} 1".to_owned(),
+        // That the vault was opened.
+        "store_requests_total{cluster=\"c\",kind=\"get\",result=\"ok\"} 1".to_owned(),
+    ];
+    let until = Instant::now() + PATIENCE;
+    let page = loop {
+        let page = stage.http("/metrics").await.1;
+        let is_told = |line: &String| page.lines().any(|told| told.strip_prefix("ringvault_") == Some(line));
+        if wanted.iter().all(is_told) {
+            break page;
+        }
+        assert!(Instant::now() < until, "{wanted:?} in\n{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    promtool_takes(&page);
     stage.end().await;
 }

@@ -50,4 +50,4 @@ pub use error::{VaultError, VaultResult};
 pub use holds::{HoldRecord, HoldReleased};
 pub use identity::Vault;
 pub use record::parse as parse_record;
-pub use store::{Store, StoreError, StoreErrorKind};
+pub use store::{Store, StoreError, StoreErrorKind, StoreRequests};

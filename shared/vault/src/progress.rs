@@ -124,7 +124,8 @@ impl TransferProgress {
         self.0.bytes_read.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn moved(&self, bytes: u64) {
+    /// Bytes sent to the store, or fetched from it.
+    pub fn moved(&self, bytes: u64) {
         self.0.bytes_moved.fetch_add(bytes, Ordering::Relaxed);
     }
 

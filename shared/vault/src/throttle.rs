@@ -5,7 +5,7 @@
 //! average. The bucket holds at most one second's worth, which bounds the burst after a pause.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -25,8 +25,18 @@ pub struct Throttle(Arc<Shared>);
 struct Shared {
     bucket: Mutex<Bucket>,
     changed: Notify,
-    waiting: AtomicU64,
+    held: Mutex<Held>,
     waited_micros: AtomicU64,
+}
+
+/// How long anybody waited.
+#[derive(Debug, Default)]
+struct Held {
+    /// Who waits now, and since when somebody does.
+    waiting: u32,
+    since: Option<Instant>,
+    /// What is over.
+    before: Duration,
 }
 
 #[derive(Debug)]
@@ -45,7 +55,7 @@ impl Throttle {
         Self(Arc::new(Shared {
             bucket: Mutex::new(bucket),
             changed: Notify::new(),
-            waiting: AtomicU64::new(0),
+            held: Mutex::default(),
             waited_micros: AtomicU64::new(0),
         }))
     }
@@ -81,7 +91,13 @@ impl Throttle {
 
     /// Whether someone waits right now.
     pub fn is_holding_back(&self) -> bool {
-        self.0.waiting.load(Ordering::Relaxed) > 0
+        self.0.held().waiting > 0
+    }
+
+    /// How long the limit has held something back: each second once, however many waited in it.
+    pub fn held_back(&self) -> Duration {
+        let held = self.0.held();
+        held.before + held.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 
     /// How long waits took in all, summed over those who waited at the same time.
@@ -89,8 +105,14 @@ impl Throttle {
         Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
     }
 
-    fn bucket(&self) -> std::sync::MutexGuard<'_, Bucket> {
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.0.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,8 +141,12 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     fn begin(shared: &'a Shared) -> Self {
-        shared.waiting.fetch_add(1, Ordering::Relaxed);
-        Self { shared, since: Instant::now() }
+        let now = Instant::now();
+        let mut held = shared.held();
+        held.waiting += 1;
+        held.since.get_or_insert(now);
+        drop(held);
+        Self { shared, since: now }
     }
 }
 
@@ -128,7 +154,12 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let micros = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.shared.waited_micros.fetch_add(micros, Ordering::Relaxed);
-        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        let mut held = self.shared.held();
+        held.waiting -= 1;
+        if held.waiting == 0 {
+            let since = held.since.take();
+            held.before += since.map(|since| since.elapsed()).unwrap_or_default();
+        }
     }
 }
 
@@ -162,6 +193,25 @@ mod tests {
         throttle.set_rate(None);
         waiter.await.unwrap();
         assert!(!throttle.is_holding_back());
+    }
+
+    #[tokio::test]
+    async fn a_second_in_which_two_wait_is_held_back_once() {
+        let throttle = Throttle::new(Some(1_000));
+        let began = Instant::now();
+        throttle.take(1_400).await;
+        let two = [throttle.clone(), throttle.clone()].map(|t| tokio::spawn(async move { t.take(1).await }));
+        while throttle.held_back() < Duration::from_millis(100) {
+            tokio::task::yield_now().await;
+        }
+        for waiter in two {
+            waiter.await.unwrap();
+        }
+        let held = throttle.held_back();
+        assert!(held >= Duration::from_millis(1_390) && held <= began.elapsed(), "{held:?}");
+        assert!(throttle.waited() > Duration::from_millis(2_600), "{:?}", throttle.waited());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(throttle.held_back(), held, "nobody waits any more");
     }
 
     #[tokio::test]

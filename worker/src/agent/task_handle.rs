@@ -60,6 +60,12 @@ impl TaskHandle {
         }
     }
 
+    /// One that is this worker's for a minute.
+    #[cfg(test)]
+    pub(crate) fn of_a_minute() -> Self {
+        Self::new(1, Lease::granted(1, std::time::Duration::from_mins(1), Moment::now()))
+    }
+
     /// Whether the task may take its next step. Asked directly before each step that cannot be taken
     /// back, and between steps that are not cut short: an error when it was told to stop, or when
     /// its lease is over and another worker may be at it. In the latter case it stops itself, and

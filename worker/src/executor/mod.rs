@@ -20,11 +20,16 @@ use ringvault_core::{
     task::{TaskPayload, TaskResult},
 };
 use ringvault_queue::message::{NodeHello, TaskOffer};
-use ringvault_vault::{Vault, transfer::TransferContext};
+use ringvault_vault::{StoreRequests, Vault, transfer::TransferContext};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{agent::TaskHandle, config::WorkerConfig, node::Node};
+use crate::{
+    agent::TaskHandle,
+    config::WorkerConfig,
+    metrics::{Measures, RunResult},
+    node::Node,
+};
 use run_to_stop::{grace, run_to_stop};
 
 /// Executes tasks on one node.
@@ -33,17 +38,33 @@ pub struct Executor {
     config: WorkerConfig,
     node: Node,
     vault: Vault,
+    measures: Measures,
 }
 
 impl Executor {
     /// For this node and vault.
-    pub const fn new(config: WorkerConfig, node: Node, vault: Vault) -> Self {
-        Self { config, node, vault }
+    pub fn new(config: WorkerConfig, node: Node, vault: Vault) -> Self {
+        Self { config, node, vault, measures: Measures::default() }
     }
 
     /// The worker's configuration.
     pub const fn config(&self) -> &WorkerConfig {
         &self.config
+    }
+
+    /// What was counted of the tasks.
+    pub const fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// What was counted of the store.
+    pub const fn requests(&self) -> &StoreRequests {
+        self.vault.store().requests()
+    }
+
+    /// The node's address; empty while none is known.
+    pub fn node_address(&self) -> String {
+        self.node.known_address()
     }
 
     /// What the worker announces.
@@ -64,8 +85,15 @@ impl Executor {
             let payload = offer.payload.clone();
             move |why| grace(&payload, why)
         };
+        let run = self.measures.begin(offer.stage.as_str(), &handle);
         let work = self.dispatch(offer.payload, &handle).instrument(span);
-        run_to_stop(work, &handle.stop, grace).await
+        let outcome = run_to_stop(work, &handle.stop, grace).await;
+        run.ended(match &outcome {
+            Ok(_) => RunResult::Succeeded,
+            Err(_) if handle.stop.reason().is_some() => RunResult::Stopped,
+            Err(_) => RunResult::Failed,
+        });
+        outcome
     }
 
     /// Each executor's future is boxed: one that holds them all would not fit on a thread's stack.

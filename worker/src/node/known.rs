@@ -46,6 +46,12 @@ impl KnownNode {
         Self { file, last: Mutex::new(last) }
     }
 
+    /// Address of the node, empty if none was ever known.
+    pub(super) fn address(&self) -> String {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|node| node.address.clone()).unwrap_or_default()
+    }
+
     /// Keeps what the node said.
     pub(super) fn keep(&self, hello: &NodeHello) {
         let Some(host_id) = hello.host_id else { return };

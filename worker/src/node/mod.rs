@@ -41,6 +41,11 @@ pub struct Node {
 const CONNECT: Duration = Duration::from_secs(3);
 
 impl Node {
+    /// Address that the ring knows the node by, as it was last told; empty if it never was.
+    pub fn known_address(&self) -> String {
+        self.known.address()
+    }
+
     /// Checks the configuration; connects to nothing. What is known of the node lies in `state_dir`.
     pub fn new(config: &CassandraConfig, state_dir: &Path) -> Result<Self, Fatal> {
         let timeouts = ControlTimeouts {

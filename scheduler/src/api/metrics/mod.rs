@@ -2,14 +2,14 @@
 //!
 //! Nearly all of them are read from the database when asked for, so every scheduler says the same,
 //! a restart resets no counter, and a scheduler that is away takes nothing with it. A page is kept
-//! for a few seconds: several scrapers cost one reading.
-
-mod text;
+//! for a few seconds: several scrapers cost one reading. What a process counts for itself, its certificate
+//! and its requests to the store, is its own.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ringvault_core::api::{ClusterStatus, NodeState, NodeView, PolicyView, RpoState};
+use ringvault_metrics::{Kind, Page};
 use ringvault_state::{
     PgConnection, StateResult,
     read::{
@@ -20,7 +20,6 @@ use ringvault_state::{
 use tokio::{sync::Mutex, time::Instant};
 
 use super::status;
-use text::{Kind, Page};
 
 /// How long a page is kept.
 const FRESH: Duration = Duration::from_secs(5);
@@ -143,8 +142,9 @@ fn write(measured: &[Measure], durations: &[Durations], policies: &[PolicyView],
         #[allow(clippy::cast_precision_loss)] // seconds of this era
         page.sample("certificate_expiry_timestamp_seconds", &[], ends.timestamp() as f64);
     }
-    page.metric("build_info", Kind::Gauge, "The scheduler's version; always 1.");
-    page.sample("build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    page.metric("build_info", Kind::Gauge, "The version, and what it is of; always 1.");
+    let labels = [("version", env!("CARGO_PKG_VERSION")), ("kind", "scheduler")];
+    page.sample("build_info", &labels, 1.0);
     for (name, kind, help) in MEASURED {
         page.metric(name, kind, help);
         for measure in measured.iter().filter(|measure| measure.name == name) {

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use ringvault_core::api::{Document, FleetStatus, Readiness, Role};
+use ringvault_metrics::{MEDIA_TYPE, Page};
 
 use crate::api::{ApiState, auth::Access, health, openapi, problem::ApiResult, route::Route, status};
 
@@ -60,8 +61,9 @@ async fn ready(State(api): State<ApiState>) -> (StatusCode, Json<Document<Readin
 async fn metrics(State(api): State<ApiState>) -> ApiResult<Response> {
     let mut conn = api.conn().await?;
     let page = api.metrics.page(&mut conn, api.silent_after(), api.local_measures()).await?;
-    let media = "text/plain; version=0.0.4; charset=utf-8";
-    Ok(([(CONTENT_TYPE, media)], page.to_string()).into_response())
+    let mut own = Page::default();
+    ringvault_metrics::store(&mut own, api.ctx.vault.store().requests(), &[]);
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], format!("{page}{}", own.finish())).into_response())
 }
 
 async fn messages() -> Response {

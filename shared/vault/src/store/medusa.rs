@@ -8,17 +8,19 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{ByteStream, Kind, ObjectInfo, ObjectStream, Store, StoreError, StoreErrorKind, StoreResult};
+use super::{
+    ByteStream, Kind, ObjectInfo, ObjectStream, Store, StoreError, StoreErrorKind, StoreRequests, StoreResult,
+};
 use crate::{config::VaultConfig, error::VaultError, layout};
 
 /// The stores by name.
 pub(super) type MedusaStores = Arc<BTreeMap<String, Kind>>;
 
-/// Opens those that the configuration names.
-pub(super) async fn open(config: &VaultConfig) -> Result<MedusaStores, VaultError> {
+/// Opens those that the configuration names; their requests are counted with the vault's.
+pub(super) async fn open(config: &VaultConfig, requests: &StoreRequests) -> Result<MedusaStores, VaultError> {
     let mut stores = BTreeMap::new();
     for (name, medusa) in &config.medusa {
-        stores.insert(name.clone(), Kind::open(medusa, true).await?);
+        stores.insert(name.clone(), Kind::open(medusa, true, requests).await?);
     }
     Ok(Arc::new(stores))
 }

@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod folder;
 mod medusa;
+mod requests;
 mod s3;
 mod sealed;
 
@@ -24,6 +25,7 @@ use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use std::sync::Arc;
 
 pub use error::{StoreError, StoreErrorKind};
+pub use requests::{REQUEST_BOUNDS, RequestFigures, RequestResult, StoreOperation, StoreRequests};
 
 use crate::{
     config::{LockConfig, Place, VaultConfig},
@@ -108,9 +110,10 @@ pub struct DeleteFailure {
     pub error: StoreError,
 }
 
-/// A store, for an encrypted vault the keys, and the Medusa stores beside it. Cheap to clone.
+/// A store, for an encrypted vault the keys, the Medusa stores beside it, and what all of them were asked.
+/// Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store(Kind, Option<Arc<Keyring>>, medusa::MedusaStores);
+pub struct Store(Kind, Option<Arc<Keyring>>, medusa::MedusaStores, StoreRequests);
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -144,17 +147,22 @@ macro_rules! each {
 }
 
 impl Kind {
-    /// Opens one store; another's may have names that begin with a dot.
-    async fn open(config: &VaultConfig, is_anothers: bool) -> Result<Self, VaultError> {
+    /// Opens one store, whose `requests` are counted; another's may have names that begin with a dot.
+    async fn open(
+        config: &VaultConfig,
+        is_anothers: bool,
+        requests: &StoreRequests,
+    ) -> Result<Self, VaultError> {
+        let requests = requests.clone();
         Ok(match config.place()? {
             Place::S3 { bucket, prefix } => {
-                Self::S3(Box::pin(s3::S3Store::open(config, bucket, prefix)).await?)
+                Self::S3(Box::pin(s3::S3Store::open(config, bucket, prefix, requests)).await?)
             }
             Place::Cloud { cloud, bucket, prefix } => {
-                Self::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix)?)
+                Self::Cloud(cloud::CloudStore::open(config, cloud, &bucket, prefix, requests)?)
             }
-            Place::Folder(root) if is_anothers => Self::Folder(folder::FolderStore::anothers(root)),
-            Place::Folder(root) => Self::Folder(folder::FolderStore::new(root)),
+            Place::Folder(root) if is_anothers => Self::Folder(folder::FolderStore::anothers(root, requests)),
+            Place::Folder(root) => Self::Folder(folder::FolderStore::new(root, requests)),
         })
     }
 
@@ -175,7 +183,14 @@ impl Store {
     /// Opens the store that `config` describes. Makes no request, but reads credential files.
     pub async fn open(config: &VaultConfig) -> Result<Self, VaultError> {
         config.check()?;
-        Ok(Self(Kind::open(config, false).await?, None, medusa::open(config).await?))
+        let requests = StoreRequests::default();
+        let store = Kind::open(config, false, &requests).await?;
+        Ok(Self(store, None, medusa::open(config, &requests).await?, requests))
+    }
+
+    /// What this store and its clones were asked, Medusa's stores beside it included.
+    pub const fn requests(&self) -> &StoreRequests {
+        &self.3
     }
 
     /// Makes the folder of a folder store; a bucket is its owner's to create. For `vault init`.

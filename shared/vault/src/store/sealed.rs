@@ -26,7 +26,7 @@ const INLINE: usize = 128 << 10;
 impl Store {
     /// The same store, with the keys of the vault in it.
     pub(crate) fn with_keys(self, keys: Option<Arc<Keyring>>) -> Self {
-        Self(self.0, keys, self.2)
+        Self(self.0, keys, self.2, self.3)
     }
 
     /// The keys of the vault in it, if it is encrypted.

@@ -9,7 +9,11 @@ use object_store::{
 };
 use secrecy::ExposeSecret;
 
-use crate::config::{ConfigError, VaultConfig, read_secret};
+use super::count::Counting;
+use crate::{
+    config::{ConfigError, VaultConfig, read_secret},
+    store::StoreRequests,
+};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Without a byte of an answer: it must leave room for a large part on a thin line.
@@ -49,7 +53,11 @@ fn options(config: &VaultConfig) -> Result<ClientOptions, ConfigError> {
     Ok(options)
 }
 
-pub(super) fn google(config: &VaultConfig, bucket: &str) -> Result<GoogleCloudStorage, ConfigError> {
+pub(super) fn google(
+    config: &VaultConfig,
+    bucket: &str,
+    requests: StoreRequests,
+) -> Result<GoogleCloudStorage, ConfigError> {
     let settings = config.gcs.clone().unwrap_or_default();
     let mut builder = match &settings.credentials_file {
         // Given a file, nothing of the environment counts.
@@ -66,8 +74,12 @@ pub(super) fn google(config: &VaultConfig, bucket: &str) -> Result<GoogleCloudSt
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
     }
-    let built =
-        builder.with_bucket_name(bucket).with_client_options(options(config)?).with_retry(retries()).build();
+    let built = builder
+        .with_bucket_name(bucket)
+        .with_client_options(options(config)?)
+        .with_retry(retries())
+        .with_http_connector(Counting(requests))
+        .build();
     let setting = if settings.credentials_file.is_some() {
         "gcs.credentials_file"
     } else {
@@ -76,7 +88,11 @@ pub(super) fn google(config: &VaultConfig, bucket: &str) -> Result<GoogleCloudSt
     built.map_err(|cause| refused(setting, &cause))
 }
 
-pub(super) fn azure(config: &VaultConfig, container: &str) -> Result<MicrosoftAzure, ConfigError> {
+pub(super) fn azure(
+    config: &VaultConfig,
+    container: &str,
+    requests: StoreRequests,
+) -> Result<MicrosoftAzure, ConfigError> {
     let settings = config.azure.clone().unwrap_or_default();
     let mut setting = "azure";
     let mut builder = if let Some(file) = &settings.account_key_file {
@@ -103,6 +119,7 @@ pub(super) fn azure(config: &VaultConfig, container: &str) -> Result<MicrosoftAz
         .with_use_emulator(false)
         .with_client_options(options(config)?)
         .with_retry(retries())
+        .with_http_connector(Counting(requests))
         .build();
     built.map_err(|cause| refused(setting, &cause))
 }

@@ -12,6 +12,7 @@
 //! - **Google deletes one by one**, Azure 256 at once.
 
 mod client;
+mod count;
 mod failure;
 mod multipart;
 
@@ -26,7 +27,7 @@ use object_store::{
 
 use super::{
     ByteStream, DeleteFailure, ObjectInfo, ObjectStream, PutIfAbsent, PutInfo, StoreError, StoreErrorKind,
-    StoreResult,
+    StoreRequests, StoreResult,
 };
 use crate::{
     config::{Cloud, VaultConfig},
@@ -60,10 +61,11 @@ impl CloudStore {
         cloud: Cloud,
         bucket: &str,
         prefix: String,
+        requests: StoreRequests,
     ) -> Result<Self, VaultError> {
         let store: Arc<dyn Backend> = match cloud {
-            Cloud::Google => Arc::new(client::google(config, bucket)?),
-            Cloud::Azure => Arc::new(client::azure(config, bucket)?),
+            Cloud::Google => Arc::new(client::google(config, bucket, requests)?),
+            Cloud::Azure => Arc::new(client::azure(config, bucket, requests)?),
         };
         Ok(Self { cloud, store, prefix: prefix.into() })
     }

@@ -33,7 +33,7 @@ pub(super) fn objects(store: FolderStore, folder: String) -> ObjectStream {
                 stack.append(&mut children);
                 continue;
             }
-            let found = store.blocking("ListObjectsV2", &entry.key, move |root| stat(root, key)).await?;
+            let found = store.uncounted("ListObjectsV2", &entry.key, move |root| stat(root, key)).await?;
             if let Some(object) = found {
                 return Ok(Some((object, (store, stack))));
             }

@@ -16,14 +16,15 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
 use futures::StreamExt;
 
 use super::{
-    ByteStream, DeleteFailure, ObjectInfo, ObjectStream, PutIfAbsent, PutInfo, StoreError, StoreErrorKind,
-    StoreResult,
+    ByteStream, DeleteFailure, ObjectInfo, ObjectStream, PutIfAbsent, PutInfo, RequestResult, StoreError,
+    StoreErrorKind, StoreOperation, StoreRequests, StoreResult,
 };
 pub(super) use multipart::FolderMultipart;
 
@@ -38,16 +39,17 @@ pub(super) struct FolderStore {
     root: Arc<PathBuf>,
     /// Names that begin with a dot are listed: it is no vault's folder.
     shows_hidden: bool,
+    requests: StoreRequests,
 }
 
 impl FolderStore {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root: Arc::new(root), shows_hidden: false }
+    pub(super) fn new(root: PathBuf, requests: StoreRequests) -> Self {
+        Self { root: Arc::new(root), shows_hidden: false, requests }
     }
 
     /// A folder that another writes, and that is only read.
-    pub(super) fn anothers(root: PathBuf) -> Self {
-        Self { root: Arc::new(root), shows_hidden: true }
+    pub(super) fn anothers(root: PathBuf, requests: StoreRequests) -> Self {
+        Self { root: Arc::new(root), shows_hidden: true, requests }
     }
 
     pub(super) async fn prepare(&self) -> StoreResult<()> {
@@ -103,7 +105,7 @@ impl FolderStore {
             let (store, key) = (store.clone(), key.clone());
             async move {
                 store
-                    .blocking("GetObject", &key, move |_| {
+                    .uncounted("GetObject", &key, move |_| {
                         let mut piece = Vec::new();
                         Read::by_ref(&mut file).take(READ_PIECE as u64).read_to_end(&mut piece)?;
                         Ok((!piece.is_empty()).then(|| (Bytes::from(piece), file)))
@@ -163,8 +165,22 @@ impl FolderStore {
         .await
     }
 
-    /// Runs file work off the async threads.
+    /// Runs the file work of one request, and counts it.
     async fn blocking<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> StoreResult<T> {
+        let began = Instant::now();
+        let done = self.uncounted(operation, key, work).await;
+        let result = done.as_ref().map_or_else(|e| RequestResult::of_kind(e.kind), |_| RequestResult::Ok);
+        self.requests.count(StoreOperation::of_name(operation), result, began.elapsed());
+        done
+    }
+
+    /// Runs file work off the async threads.
+    async fn uncounted<T: Send + 'static>(
         &self,
         operation: &'static str,
         key: &str,

@@ -16,10 +16,11 @@ use aws_smithy_http_client::{
 };
 use secrecy::ExposeSecret;
 
-use super::role;
+use super::{count::Counting, role};
 use crate::{
     config::{Checksums, ConfigError, VaultConfig, read_secret},
     error::VaultError,
+    store::StoreRequests,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ const ATTEMPTS: u32 = 5;
 /// How a certificate begins in a PEM file.
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
+pub(super) async fn build(config: &VaultConfig, requests: StoreRequests) -> Result<Client, VaultError> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .retry_config(
             RetryConfig::standard()
@@ -90,7 +91,8 @@ pub(super) async fn build(config: &VaultConfig) -> Result<Client, VaultError> {
     let settings = settings
         .force_path_style(config.path_style.unwrap_or(config.endpoint.is_some()))
         .request_checksum_calculation(send)
-        .response_checksum_validation(check);
+        .response_checksum_validation(check)
+        .interceptor(Counting(requests));
     Ok(Client::from_conf(settings.build()))
 }
 

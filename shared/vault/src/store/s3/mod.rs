@@ -6,6 +6,7 @@
 
 mod client;
 mod copy;
+mod count;
 mod failure;
 mod lock;
 mod multipart;
@@ -25,7 +26,9 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt as _;
 
-use super::{DeleteFailure, ObjectInfo, PutIfAbsent, PutInfo, StoreError, StoreErrorKind, StoreResult};
+use super::{
+    DeleteFailure, ObjectInfo, PutIfAbsent, PutInfo, StoreError, StoreErrorKind, StoreRequests, StoreResult,
+};
 use crate::{
     config::{Checksums, LockConfig, VaultConfig},
     error::VaultError,
@@ -58,10 +61,11 @@ impl S3Store {
         config: &VaultConfig,
         bucket: String,
         prefix: String,
+        requests: StoreRequests,
     ) -> Result<Self, VaultError> {
         let sse = Arc::new(sse::Sse::new(config.sse.as_ref())?);
         Ok(Self {
-            client: client::build(config).await?,
+            client: client::build(config, requests).await?,
             bucket: bucket.into(),
             prefix: prefix.into(),
             checksums: config.checksums,

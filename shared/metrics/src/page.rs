@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 /// What a metric's values mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     /// Only grows.
     Counter,
     /// Goes up and down.
@@ -25,24 +25,24 @@ impl Kind {
 }
 
 /// Labels with their values; those with an empty value do not apply and are left out.
-pub(super) type Labels<'a> = [(&'a str, &'a str)];
+pub type Labels<'a> = [(&'a str, &'a str)];
 
 /// A page under construction. All samples of a metric must follow its [`Page::metric`].
 #[derive(Debug, Default)]
-pub(super) struct Page {
+pub struct Page {
     text: String,
 }
 
 impl Page {
     /// Begins a metric. `name` is without the prefix `ringvault_`.
-    pub(super) fn metric(&mut self, name: &str, kind: Kind, help: &str) {
+    pub fn metric(&mut self, name: &str, kind: Kind, help: &str) {
         let help = help.replace('\\', "\\\\").replace('\n', "\\n");
         let _ = writeln!(self.text, "# HELP ringvault_{name} {help}");
         let _ = writeln!(self.text, "# TYPE ringvault_{name} {}", kind.as_str());
     }
 
     /// Adds a sample.
-    pub(super) fn sample(&mut self, name: &str, labels: &Labels<'_>, value: f64) {
+    pub fn sample(&mut self, name: &str, labels: &Labels<'_>, value: f64) {
         let _ = write!(self.text, "ringvault_{name}");
         let mut before = '{';
         for (label, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
@@ -56,7 +56,7 @@ impl Page {
     }
 
     /// Adds a histogram's samples: `within[i]` values were at most `bounds[i]`.
-    pub(super) fn histogram(
+    pub fn histogram(
         &mut self,
         name: &str,
         labels: &Labels<'_>,
@@ -74,8 +74,8 @@ impl Page {
         self.sample(&format!("{name}_count"), labels, count);
     }
 
-    /// The page.
-    pub(super) fn finish(self) -> String {
+    /// The text.
+    pub fn finish(self) -> String {
         self.text
     }
 }
