@@ -44,7 +44,9 @@ fn target(page: &Page, file: &str) -> String {
     let mut path = PathBuf::new();
     for part in Path::new(&page.path).parent().unwrap_or(Path::new("")).join(file).components() {
         match part {
-            Component::ParentDir => drop(path.pop()),
+            Component::ParentDir => {
+                path.pop();
+            }
             Component::CurDir => {}
             part => path.push(part),
         }
@@ -89,7 +91,7 @@ fn a_link_that_leads_nowhere_and_a_page_that_is_not_listed_are_found() {
         }
     }
     let list = |text: &str| orphans(&[page(SUMMARY, text), other(), page("README.md", "")]);
-    assert_eq!(list("- [Stores](stores.md)"), [String::new(); 0]);
+    assert!(list("- [Stores](stores.md)").is_empty());
     assert_eq!(list("- [x](x.md)").len(), 1);
     assert_eq!(list("- [Stores](stores.md)\n- [Again](stores.md)").len(), 1);
 }

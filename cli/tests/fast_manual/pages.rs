@@ -95,7 +95,7 @@ impl Page {
         page
     }
 
-    /// As mdBook and GitHub make them; a second heading of the same words gets a number.
+    /// As `mdBook` and GitHub make them; a second heading of the same words gets a number.
     fn add_anchor(&mut self, heading: &str) {
         let keep = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
         let id = heading.trim().to_lowercase().replace(' ', "-");

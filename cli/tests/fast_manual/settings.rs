@@ -115,11 +115,15 @@ fn lay_over(below: &mut Table, above: Table) {
 }
 
 fn json_block(text: &str) -> Result<(), String> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("no JSON: {error}"))?;
-    if value.get("idempotency_key").is_none() {
-        return Ok(());
+    // A manifest is several, a line each.
+    for value in serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>() {
+        let value = value.map_err(|error| format!("no JSON: {error}"))?;
+        if value.get("idempotency_key").is_some() {
+            let bytes = value.to_string().into_bytes();
+            Envelope::<Request>::parse(&bytes).map_err(|error| error.to_string())?;
+        }
     }
-    Envelope::<Request>::parse(text.as_bytes()).map(|_| ()).map_err(|error| error.to_string())
+    Ok(())
 }
 
 #[test]
