@@ -91,7 +91,7 @@ async fn the_newest_backup_is_brought_back_read_and_dropped(db: PgPool) {
                 assert!(!task.auth_copies && task.abort.is_none());
             }
             TaskPayload::Plan(task) | TaskPayload::Download(task) | TaskPayload::Apply(task) => {
-                assert!(task.drill && !task.spec.truncate && task.spec.backup == name("b2"));
+                assert!(task.spec.drill && !task.spec.truncate && task.spec.backup == name("b2"));
             }
             _ => {}
         }

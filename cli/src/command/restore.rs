@@ -239,6 +239,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         nodes: args.node.clone(),
         offline: args.offline,
         keep_old: args.keep_old,
+        drill: false,
     })
 }
 

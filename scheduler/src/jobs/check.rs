@@ -33,6 +33,10 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
 
 fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
     let invalid = |why: InvalidRename| SubmitError::Invalid { field: "rename", why: why.to_string() };
+    if spec.drill {
+        let why = "is for the tasks of a drill: ask for a job of that kind".to_owned();
+        return Err(SubmitError::Invalid { field: "drill", why });
+    }
     spec.rename.check(&spec.selection).map_err(invalid)?;
     if spec.offline {
         offline_meaning(spec)?;
@@ -306,6 +310,7 @@ mod tests {
         assert_eq!(drill(r#"{"keyspaces":["shop"],"tables":["users.names"]}"#), Ok(()));
         assert_eq!(drill(r#"{"keyspaces":["system_auth"]}"#), Err("RV-INVALID"));
         assert_eq!(drill(r#"{"tables":["system.local"]}"#), Err("RV-INVALID"));
+        assert_eq!(restore(r#","drill":true"#), Err("RV-INVALID"), "a restore is none");
     }
 
     #[test]

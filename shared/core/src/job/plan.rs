@@ -142,10 +142,10 @@ pub fn plan_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTas
             }
             Ok(vec![any(TaskPayload::VerifyReport(report))])
         }
-        (JobSpec::Restore(spec), _) => plan_restore_stage(ctx, spec, false, stage),
+        (JobSpec::Restore(spec), _) => plan_restore_stage(ctx, spec, stage),
         (JobSpec::Drill(spec), _) => {
             let restore = spec.restore().ok_or(PlanError::MissingBackup)?;
-            plan_restore_stage(ctx, &restore, true, stage)
+            plan_restore_stage(ctx, &restore, stage)
         }
         (JobSpec::Purge(spec), StageKind::Mark) => Ok(vec![StageTask {
             placement: Placement::AnyWithDelete,
@@ -294,14 +294,13 @@ fn plan_backup(
 fn plan_restore_stage(
     ctx: &JobContext<'_>,
     spec: &RestoreSpec,
-    drill: bool,
     stage: StageKind,
 ) -> Result<Vec<StageTask>, PlanError> {
     let plan = results(ctx, StageKind::Plan).find_map(|result| match result {
         TaskResult::Plan(plan) => Some(PlanRef { key: plan.key.clone(), blake3: plan.blake3.clone()? }),
         _ => None,
     });
-    let task = |host_id| RestoreTask { job: ctx.job, spec: spec.clone(), host_id, plan: plan.clone(), drill };
+    let task = |host_id| RestoreTask { job: ctx.job, spec: spec.clone(), host_id, plan: plan.clone() };
     let planned_hosts = || {
         results(ctx, StageKind::Plan)
             .find_map(|result| match result {
@@ -336,7 +335,7 @@ fn plan_restore_stage(
             // there are none.
             let release = |place| {
                 let drops = place == 0 && !spec.plan_only && !spec.offline;
-                let (auth_copies, drill) = (drops && !drill, drops && drill);
+                let (auth_copies, drill) = (drops && !spec.drill, drops && spec.drill);
                 TaskPayload::Release(ReleaseTask { job: ctx.job, abort: None, auth_copies, drill })
             };
             Ok(touched.into_iter().enumerate().map(|(place, host)| on_node(host, release(place))).collect())

@@ -228,6 +228,10 @@ pub struct RestoreSpec {
     /// Offline: what the nodes held before stays on their disks.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_old: bool,
+    /// Set in the tasks of a drill, and by nobody who asks: everything comes under the names of
+    /// [`crate::restore::drill_keyspace`]. A worker that does not know it refuses the task.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 /// A purge: by name, by retention, or just the leftovers of dead backups.
@@ -286,7 +290,7 @@ impl DrillSpec {
         }
     }
 
-    /// The restore that it is; its tasks say that it comes under names of its own. `None`: the backup was
+    /// The restore that it is, under names of its own. `None`: the backup was
     /// not filled in.
     pub fn restore(&self) -> Option<RestoreSpec> {
         Some(RestoreSpec {
@@ -306,6 +310,7 @@ impl DrillSpec {
             nodes: Vec::new(),
             offline: false,
             keep_old: false,
+            drill: true,
         })
     }
 }

@@ -220,9 +220,6 @@ pub struct RestoreTask {
     /// that came late may have written. Absent for `plan` itself, and in tasks of older schedulers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanRef>,
-    /// Whether it is a drill's: everything comes under the names of [`crate::restore::drill_keyspace`].
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub drill: bool,
 }
 
 /// A restore's plan in the vault.

@@ -143,7 +143,7 @@ impl Executor {
         }
         if !spec.plan_only && !findings.blockers.is_empty() {
             let offline = if spec.offline { "--offline " } else { "" };
-            let next = if plan.is_drill() {
+            let next = if spec.drill {
                 format!("ringvault drill run -c {} --from {} --to {}", spec.source, spec.backup, spec.target)
             } else {
                 format!("ringvault restore plan {offline}--from {} --to {}", spec.backup, spec.target)

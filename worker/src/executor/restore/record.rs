@@ -13,7 +13,7 @@ use ringvault_core::{
     HostId, JobId, TaskError,
     cluster::{Replication, Topology},
     job::RestoreSpec,
-    restore::{AUTH_KEYSPACE, Method, drill_renames, is_drill_keyspace, loaded_as},
+    restore::{AUTH_KEYSPACE, Method, drill_renames, loaded_as},
     selection::{Selection, TableName},
     task::{NodePlan, PlanRef, RestoreTask},
 };
@@ -120,11 +120,6 @@ impl RestorePlan {
         }
     }
 
-    /// Whether everything comes to a drill's own keyspaces.
-    pub(super) fn is_drill(&self) -> bool {
-        self.spec.rename.pairs().any(|(_, target)| is_drill_keyspace(&target))
-    }
-
     /// The node's line of the plan.
     pub(super) fn node(&self, host: HostId) -> Option<&NodePlan> {
         self.nodes.iter().find(|node| node.host_id == host)
@@ -197,7 +192,7 @@ impl Executor {
 /// What is asked for, with the names that a drill's tables come by.
 pub(super) fn asked(task: &RestoreTask, tables: &[TableName]) -> Result<RestoreSpec, TaskError> {
     let mut spec = task.spec.clone();
-    if task.drill {
+    if spec.drill {
         let keyspaces = tables.iter().map(|table| table.keyspace.as_str()).collect();
         spec.rename = drill_renames(task.job, &keyspaces)
             .map_err(|error| TaskError::permanent("RV-RENAME", error.to_string()))?;
