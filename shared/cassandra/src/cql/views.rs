@@ -22,16 +22,18 @@ impl CqlSession {
         let operation = format!("read how far view {view} is built");
         let text = "SELECT host_id, status FROM system_distributed.view_build_status \
                     WHERE keyspace_name = ? AND view_name = ?";
-        // Each node writes its row at ONE, so only ALL is sure to see it. Where that cannot be had
-        // (the table has three replicas, even in a cluster of one), ONE is what Cassandra asks too.
+        // Each node writes its row at ONE, and a replica that missed it never hears of it by a read at ONE. The
+        // table has three replicas, even in a cluster of two (where QUORUM asks both) or of one.
         let ask = async |consistency| {
             let mut statement = Statement::new(text);
             statement.set_consistency(consistency);
             self.rows(&operation, statement, (&view.keyspace, &view.table)).await
         };
         let mut rows: Result<Vec<(Uuid, Option<String>)>> = ask(Consistency::All).await;
-        if matches!(&rows, Err(error) if matches!(error.kind, NodeErrorKind::Unavailable(_))) {
-            rows = ask(Consistency::One).await;
+        for fewer in [Consistency::Quorum, Consistency::One] {
+            if matches!(&rows, Err(error) if matches!(error.kind, NodeErrorKind::Unavailable(_))) {
+                rows = ask(fewer).await;
+            }
         }
         let rows = rows?;
         let is_built = |host: &HostId| {
