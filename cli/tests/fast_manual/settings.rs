@@ -43,7 +43,7 @@ const OF_SCHEDULER: &[&str] = &[
     "timing",
     "history",
 ];
-const OF_WORKER: &[&str] = &["cluster", "state_dir", "cassandra", "worker", "upload"];
+const OF_WORKER: &[&str] = &["cluster", "state_dir", "cassandra", "worker", "upload", "metrics"];
 
 /// What is wrong with a page's blocks.
 pub(crate) fn faults(page: &Page) -> Vec<String> {
