@@ -44,8 +44,10 @@ async fn files(lab: &Lab) -> Result<Vec<String>> {
 }
 
 async fn nothing_is_left(lab: &Lab, cql: &Cql) -> Result<()> {
-    let left = keyspaces(cql).await?;
-    ensure!(left.is_empty(), "{left:?}");
+    until("no node knows a keyspace of the drill", Duration::from_secs(30), async || {
+        Ok(keyspaces(cql).await?.is_empty().then_some(()))
+    })
+    .await?;
     // Cassandra deletes them in the background.
     until("the files of the drill are gone", Duration::from_secs(30), async || {
         Ok(files(lab).await?.is_empty().then_some(()))
