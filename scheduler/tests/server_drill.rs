@@ -6,7 +6,6 @@ use ringvault_core::{
     TaskError,
     api::EvidenceKind,
     job::JobState,
-    policy::parse_policies,
     task::{TaskPayload, TaskResult, ValidateResult},
 };
 use ringvault_queue::{Report, message::TaskOffer};
@@ -193,15 +192,7 @@ async fn a_policy_tries_the_newest_backup(db: PgPool) {
     let (lab, workers) = backed_up(db).await;
     let text = "[policy.weekly]\ncluster = \"c\"\nschedule = \"* * * * *\"\naction = \"drill\"\n\
                 keyspaces = [\"shop\"]\nrate_limit = \"10MiB\"\n";
-    let document = parse_policies(text).expect("a policy file");
-    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
-    for (name, policy) in &document.policy {
-        ringvault_state::policies::apply(&mut conn, name, policy).await.expect("applied");
-    }
-    sqlx::query("update policies set fires_after = now() - interval '2 minutes'")
-        .execute(&mut *conn)
-        .await
-        .expect("the policy");
+    lab.policies(text, "2 minutes").await;
     policies::pass(&lab.ctx).await.expect("fires");
     let done = run_with(&lab, &workers, &[]).await;
     let plan = done.iter().find_map(|offer| match &offer.payload {

@@ -3,7 +3,7 @@
 mod support;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ringvault_core::{PolicyName, job::JobState, policy::parse_policies};
+use ringvault_core::{PolicyName, job::JobState};
 use ringvault_scheduler::{
     jobs::{self, Action},
     policies,
@@ -21,15 +21,7 @@ action = "backup"
 
 /// Applies a policy file as of two minutes ago.
 async fn apply(lab: &Lab, text: &str) {
-    let document = parse_policies(text).expect("a policy file");
-    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
-    for (name, policy) in &document.policy {
-        ringvault_state::policies::apply(&mut conn, name, policy).await.expect("applied");
-    }
-    sqlx::query("update policies set fires_after = now() - interval '2 minutes'")
-        .execute(&mut *conn)
-        .await
-        .expect("the policy");
+    lab.policies(text, "2 minutes").await;
 }
 
 async fn fires(lab: &Lab) -> Vec<(DateTime<Utc>, bool, Option<String>)> {

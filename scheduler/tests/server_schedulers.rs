@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::Utc;
-use ringvault_core::{HostId, TaskId, WorkerId, policy::parse_policies};
+use ringvault_core::{HostId, TaskId, WorkerId};
 use ringvault_queue::{
     Beat, Envelope, Publish, QueueConfig, Report, Session,
     message::{StopReason, TaskStopped},
@@ -114,20 +114,13 @@ fn out_of_step(client: Session, stop: CancellationToken) {
 
 /// A policy that backs each cluster up each minute, of which one instant is due at once.
 async fn policies(lab: &Lab) {
-    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
-    for n in 0..CLUSTERS {
-        let text = format!(
+    let of_cluster = |n| {
+        format!(
             "[policy.p{n}]\ncluster = \"c{n}\"\nschedule = \"* * * * *\"\naction = \"backup\"\n\
              retention = {{ keep_last = 1 }}\non_conflict = \"queue\"\n"
-        );
-        for (name, policy) in &parse_policies(&text).expect("a policy file").policy {
-            ringvault_state::policies::apply(&mut conn, name, policy).await.expect("applied");
-        }
-    }
-    sqlx::query("update policies set fires_after = now() - interval '61 seconds'")
-        .execute(&mut *conn)
-        .await
-        .expect("the policies");
+        )
+    };
+    lab.policies(&(0..CLUSTERS).map(of_cluster).collect::<Vec<_>>().concat(), "61 seconds").await;
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -4,13 +4,12 @@ use clap::{Args, Subcommand};
 use ringvault_core::{
     BackupName, ClusterName,
     job::{DrillSpec, JobSpec},
-    restore::DataCenterMap,
 };
 use serde_json::json;
 
 use super::{
     find,
-    restore::{Method, data_center},
+    restore::{Method, data_center, data_centers},
     start,
 };
 use crate::{
@@ -82,10 +81,6 @@ async fn spec(client: &Client, args: &RunArgs) -> Outcome<DrillSpec> {
             return Err(Failure::usage("which cluster? Say -c CLUSTER, or a backup with --from".to_owned()));
         }
     };
-    let mut dc_map = DataCenterMap::default();
-    for text in &args.dc_map {
-        dc_map.add(text).map_err(|error| Failure::usage(format!("--dc-map: {error}")))?;
-    }
     Ok(DrillSpec {
         cluster,
         backup,
@@ -93,7 +88,7 @@ async fn spec(client: &Client, args: &RunArgs) -> Outcome<DrillSpec> {
         selection: args.selection.selection(),
         method: args.method.asked(),
         rate_limit: args.rate_limit,
-        dc_map,
+        dc_map: data_centers(&args.dc_map)?,
         policy: None,
     })
 }

@@ -190,6 +190,15 @@ pub(super) fn data_center(text: &str) -> Result<String, String> {
     DataCenterMap::default().add(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// `--dc-map` as a job's specification has it.
+pub(super) fn data_centers(pairs: &[String]) -> Outcome<DataCenterMap> {
+    let mut map = DataCenterMap::default();
+    for pair in pairs {
+        map.add(pair).map_err(|error| Failure::usage(format!("--dc-map: {error}")))?;
+    }
+    Ok(map)
+}
+
 /// What is renamed, and what is selected: where nothing is named, what is renamed and nothing else.
 fn names(args: &WhatArgs) -> Outcome<(Renames, Selection)> {
     let usage = |error: InvalidRename| Failure::usage(format!("--rename: {error}"));
@@ -207,10 +216,7 @@ fn names(args: &WhatArgs) -> Outcome<(Renames, Selection)> {
 
 async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<RestoreSpec> {
     let (rename, selection) = names(args)?;
-    let mut dc_map = DataCenterMap::default();
-    for text in &args.dc_map {
-        dc_map.add(text).map_err(|error| Failure::usage(format!("--dc-map: {error}")))?;
-    }
+    let dc_map = data_centers(&args.dc_map)?;
     let backup = find::backup(client, args.source.cluster.as_ref(), &args.from).await?;
     if !backup.state.is_sealed() {
         let message = format!(

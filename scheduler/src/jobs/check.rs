@@ -32,11 +32,11 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
 }
 
 fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
-    let invalid = |why: InvalidRename| SubmitError::Invalid { field: "rename", why: why.to_string() };
     if spec.drill {
         let why = "is for the tasks of a drill: ask for a job of that kind".to_owned();
         return Err(SubmitError::Invalid { field: "drill", why });
     }
+    let invalid = |why: InvalidRename| SubmitError::Invalid { field: "rename", why: why.to_string() };
     spec.rename.check(&spec.selection).map_err(invalid)?;
     if spec.offline {
         offline_meaning(spec)?;
@@ -55,9 +55,7 @@ fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
 
 /// A drill brings people's data, and nothing of Cassandra's own.
 fn drill_meaning(spec: &DrillSpec) -> Result<(), SubmitError> {
-    let of_tables = spec.selection.tables.iter().map(|table| &table.keyspace);
-    let mut named = spec.selection.keyspaces.iter().chain(of_tables);
-    match named.find(|keyspace| is_system_keyspace(keyspace)) {
+    match spec.selection.named_keyspaces().find(|keyspace| is_system_keyspace(keyspace)) {
         None => Ok(()),
         Some(keyspace) => Err(SubmitError::Invalid {
             field: "selection",
@@ -152,8 +150,7 @@ pub(super) async fn keyspaces(conn: &mut PgConnection, spec: &JobSpec) -> Result
     if ring.keyspaces.is_empty() {
         return Ok(());
     }
-    let of_tables = spec.selection.tables.iter().map(|table| &table.keyspace);
-    let mut named = spec.selection.keyspaces.iter().chain(of_tables);
+    let mut named = spec.selection.named_keyspaces();
     match named.find(|keyspace| !is_system_keyspace(keyspace) && !ring.keyspaces.contains_key(*keyspace)) {
         None => Ok(()),
         Some(keyspace) => Err(SubmitError::Invalid {

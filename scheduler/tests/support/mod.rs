@@ -19,6 +19,7 @@ use std::sync::Arc;
 use ringvault_core::{
     BackupName, ClusterName, HostId, JobId,
     job::{JobSpec, JobState},
+    policy::parse_policies,
 };
 use ringvault_queue::{
     Envelope, KeyRing, QueueConfig, Role, Session, TaskMessage,
@@ -131,6 +132,20 @@ impl Lab {
             self.beat(&worker.hello(&hosts)).await;
         }
         workers
+    }
+
+    /// Applies a policy file as of so long `ago`, such as `2 minutes`.
+    pub async fn policies(&self, text: &str, ago: &str) {
+        let document = parse_policies(text).expect("a policy file");
+        let mut conn = self.ctx.db.acquire().await.expect("a connection");
+        for (name, policy) in &document.policy {
+            ringvault_state::policies::apply(&mut conn, name, policy).await.expect("applied");
+        }
+        sqlx::query("update policies set fires_after = now() - $1::text::interval")
+            .bind(ago)
+            .execute(&mut *conn)
+            .await
+            .expect("the policies");
     }
 
     pub async fn beat(&self, beat: &ringvault_queue::Beat) {

@@ -127,6 +127,17 @@ impl Selection {
     pub fn names_nothing(&self) -> bool {
         self.keyspaces.is_empty() && self.tables.is_empty()
     }
+
+    /// The keyspaces that are named, each by itself or by a table of it; some may come twice.
+    pub fn named_keyspaces(&self) -> impl Iterator<Item = &str> {
+        let of_tables = self.tables.iter().map(|table| &table.keyspace);
+        self.keyspaces.iter().chain(of_tables).map(String::as_str)
+    }
+
+    /// Whether any table of the keyspace may be meant, whatever is left out.
+    pub fn touches(&self, keyspace: &str) -> bool {
+        self.names_nothing() || self.named_keyspaces().any(|named| named == keyspace)
+    }
 }
 
 /// Keyspaces that are a node's own or the cluster's internals: an online restore leaves them alone
@@ -198,6 +209,8 @@ mod tests {
         assert!(some.holds("orders", "events") && some.holds("users", "names"));
         assert!(!some.holds("orders", "cache") && !some.holds("users", "other"));
         assert!(!some.holds("orders2", "events"), "a prefix of a name means nothing");
+        assert!(all.touches("a") && some.touches("orders") && some.touches("users"));
+        assert!(!some.touches("orders2"));
     }
 
     #[test]

@@ -86,9 +86,9 @@ pub(super) fn text(out: &Output, detail: &JobDetail) -> String {
 
 /// What became of a drill's keyspaces.
 fn dropped(detail: &JobDetail) -> &'static str {
-    let released = detail.tasks.iter().filter(|task| task.stage == StageKind::Release);
-    let all = released.fold(None, |all, task| Some(all != Some(false) && task.state == TaskState::Succeeded));
-    if all == Some(true) { "everything it made" } else { "not yet" }
+    let mut released = detail.tasks.iter().filter(|task| task.stage == StageKind::Release).peekable();
+    let all = released.peek().is_some() && released.all(|task| task.state == TaskState::Succeeded);
+    if all { "everything it made" } else { "not yet" }
 }
 
 fn nodes(detail: &JobDetail) -> Table {

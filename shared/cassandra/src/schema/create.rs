@@ -207,11 +207,7 @@ fn needed<'a>(
                 || needs.iter().any(|needed| std::ptr::eq(*needed, object))
         }
         // An empty keyspace is wanted only when it was asked for, or everything was.
-        ObjectKind::Keyspace => {
-            selection.names_nothing()
-                || selection.keyspaces.contains(&object.keyspace)
-                || selection.tables.iter().any(|table| table.keyspace == object.keyspace)
-        }
+        ObjectKind::Keyspace => selection.touches(&object.keyspace),
     };
     wanted
         .objects

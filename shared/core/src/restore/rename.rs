@@ -128,12 +128,7 @@ impl Renames {
                 return Err(InvalidRename::TooLong(keyspace.clone()));
             }
         }
-        let is_selected = |keyspace: &String| {
-            selection.names_nothing()
-                || selection.keyspaces.contains(keyspace)
-                || selection.tables.iter().any(|table| table.keyspace == *keyspace)
-        };
-        let absent_keyspace = self.keyspaces.keys().find(|keyspace| !is_selected(keyspace)).cloned();
+        let absent_keyspace = self.keyspaces.keys().find(|keyspace| !selection.touches(keyspace)).cloned();
         let is_absent = |table: &&TableName| !selection.holds(&table.keyspace, &table.table);
         let absent_table = || self.tables.keys().find(is_absent).map(ToString::to_string);
         match absent_keyspace.or_else(absent_table) {

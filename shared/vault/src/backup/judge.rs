@@ -132,7 +132,7 @@ pub(crate) fn judge(
 
     let topology = last.topology.clone();
     let mut judged = topology.clone();
-    judged.keyspaces.retain(|keyspace, _| is_selected(selection, keyspace));
+    judged.keyspaces.retain(|keyspace, _| selection.touches(keyspace));
     if let Some(dc) = dc {
         let without = limit_to(dc, &mut judged.keyspaces);
         remarks.push(Remark::OneDataCenter { dc: dc.to_owned(), without });
@@ -160,12 +160,6 @@ pub(crate) fn judge(
 fn is_same_schema(one: &Header, other: &Header) -> bool {
     let objects = one.objects_hash.as_ref().zip(other.objects_hash.as_ref());
     one.schema_version == other.schema_version && objects.is_none_or(|(one, other)| one == other)
-}
-
-fn is_selected(selection: &Selection, keyspace: &str) -> bool {
-    selection.names_nothing()
-        || selection.keyspaces.iter().any(|name| name == keyspace)
-        || selection.tables.iter().any(|table| table.keyspace == keyspace)
 }
 
 /// Counts replicas in one data center only. Takes away the keyspaces that have none there, and

@@ -1,17 +1,12 @@
 //! What a drill leaves: nothing. Its keyspaces are dropped, without the snapshots that Cassandra takes of
 //! what is dropped.
 
-use std::time::Duration;
-
-use ringvault_cassandra::schema::ObjectKind;
+use ringvault_cassandra::schema::{CreateOptions, ObjectKind};
 use ringvault_core::{JobId, TaskError, restore::drill_prefix, selection::TableName};
 use ringvault_fault::point;
 use tracing::{info, warn};
 
 use crate::executor::Executor;
-
-/// How long the nodes have to agree on what was dropped.
-const AGREEMENT: Duration = Duration::from_mins(1);
 
 impl Executor {
     /// Drops the keyspaces that the drill `job` made. How many there were.
@@ -42,7 +37,7 @@ impl Executor {
         }
         // Done is said when every node that is up knows; one that is not hears of it when it comes back.
         if dropped > 0
-            && let Err(error) = cql.wait_schema_agreement(AGREEMENT).await
+            && let Err(error) = cql.wait_schema_agreement(CreateOptions::default().agreement_timeout).await
         {
             warn!(%job, %error, "not every node knows yet that a drill's keyspaces are dropped");
         }
