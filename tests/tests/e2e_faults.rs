@@ -1,11 +1,19 @@
 //! A few crashes and errors at named points, as an appetiser: `full_faults.rs` tries every point.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
 use ringvault_tests::{
     Content, Lab,
-    faults::{Ground, Kind, LATE_VIEW},
-    lab::T1,
+    faults::{Ground, Kind, LATE_VIEW, Points},
+    lab::{NodeStatus, T1},
+    wait::until,
 };
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a node stands still: longer than its peers wait before they hold it for down, and than
+/// what they sent it is worth delivering.
+const AWAY: Duration = Duration::from_secs(25);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_die_and_the_work_ends_as_it_would_have() -> Result<()> {
@@ -23,6 +31,7 @@ async fn programs_die_and_the_work_ends_as_it_would_have() -> Result<()> {
     }
     ensure!(ground.restarts() >= 5, "{} programs were started again", ground.restarts());
     a_view_that_the_backup_does_not_know_is_not_forgotten(&mut ground).await?;
+    a_node_that_was_away_while_views_were_dropped_builds_them_too(&mut ground, &lab).await?;
     ground.close().await
 }
 
@@ -40,4 +49,46 @@ async fn a_view_that_the_backup_does_not_know_is_not_forgotten(ground: &mut Grou
     let (rows, expected) = (content.rows(LATE_VIEW), content.rows("orders"));
     ensure!(rows == expected && rows > 0, "the view has {rows} rows, its table {expected}");
     Ok(())
+}
+
+/// A node that hears of the drop and of the creation at once would keep what it has, and tell nobody.
+async fn a_node_that_was_away_while_views_were_dropped_builds_them_too(
+    ground: &mut Ground,
+    lab: &Lab,
+) -> Result<()> {
+    let node = a_node_that_does_not_see_to_the_views(lab).await?;
+    let points = ground.points.clone();
+    let point = "settle.drop-view.before";
+    let (reached, away) =
+        tokio::join!(ground.run_with(Kind::Restore, point, "pause"), stands_still(&points, point, &node));
+    away?;
+    ensure!(reached?, "{point} was not reached");
+    Ok(())
+}
+
+/// Of the nodes of a plan the first drops and makes the views: that of the smallest host id.
+async fn a_node_that_does_not_see_to_the_views(lab: &Lab) -> Result<NodeStatus> {
+    let mut by_id = Vec::new();
+    for node in lab.cluster(T1).await?.nodes {
+        let info = lab.nodetool(T1, node.index, &["info"]).await?;
+        let id =
+            info.lines().find_map(|line| line.strip_prefix("ID")?.split(':').nth(1)).context("its ID")?;
+        by_id.push((id.trim().to_owned(), node));
+    }
+    by_id.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(by_id.pop().context("a node")?.1)
+}
+
+/// Stops the node where the task pauses, lets the task go on, and the node a while later.
+async fn stands_still(points: &Points, point: &str, node: &NodeStatus) -> Result<()> {
+    until("pause before a view is dropped", Duration::from_mins(2), async || {
+        Ok(points.hit()?.contains(point).then_some(()))
+    })
+    .await?;
+    let pid = node.pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).context("a node that runs")?;
+    kill_process(pid, Signal::STOP)?;
+    let go_on = points.go_on(point);
+    tokio::time::sleep(AWAY).await;
+    kill_process(pid, Signal::CONT)?;
+    go_on
 }

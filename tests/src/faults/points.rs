@@ -47,6 +47,11 @@ impl Points {
         fs::rename(&fresh, self.dir.join(name)).with_context(|| name.to_owned())
     }
 
+    /// Lets a point that was told to pause go on.
+    pub fn go_on(&self, name: &str) -> Result<()> {
+        Ok(fs::write(self.dir.join(format!("{name}.go")), "")?)
+    }
+
     /// Forgets everything: what is armed and what was hit.
     pub fn disarm(&self) -> Result<()> {
         if self.dir.exists() {

@@ -8,6 +8,7 @@ use ringvault_core::{
     TaskId,
     api::{JobDetail, TaskView},
     job::JobState,
+    task::TaskState,
 };
 use serde::Serialize;
 
@@ -43,7 +44,7 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
         text.push('\n');
         text += &tasks.render(out.style.stdout);
     }
-    for more in [tries(out, detail), orders(out, detail)].into_iter().flatten() {
+    for more in [doing(out, detail), tries(out, detail), orders(out, detail)].into_iter().flatten() {
         text.push('\n');
         text += &more;
     }
@@ -92,6 +93,17 @@ fn tasks(detail: &JobDetail) -> Table {
         ]);
     }
     table
+}
+
+/// What each running task says it is at: of one that seems to hang, what it waits for.
+fn doing(out: &Output, detail: &JobDetail) -> Option<String> {
+    let mut table = Table::new(&["STAGE", "NODE", "DOING"]);
+    for task in detail.tasks.iter().filter(|task| task.state == TaskState::Running) {
+        if let Some(doing) = task.progress.as_ref().and_then(|progress| progress.doing.as_ref()) {
+            table.row([Cell::from(task.stage.as_str()), place(task).into(), doing.as_str().into()]);
+        }
+    }
+    (!table.is_empty()).then(|| table.render(out.style.stdout))
 }
 
 /// Tries that are told one by one; `job logs` has them all.

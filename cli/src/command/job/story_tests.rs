@@ -71,3 +71,19 @@ fn many_tries_are_cut_and_the_rest_named() {
     assert_eq!(text.lines().filter(|line| line.contains(WORKER)).count(), TRIES);
     assert!(text.contains("20 more: ringvault job logs 01939e3a"), "{text}");
 }
+
+#[test]
+fn a_running_task_says_what_it_is_at() {
+    let mut detail = failed_with(&[], &json!([]));
+    let task = &mut detail.tasks[0];
+    let doing = "building view shop.by_state";
+    task.progress = serde_json::from_value(json!({
+        "bytes_total": 0, "bytes_done": 0, "items_total": 1, "items_done": 0, "doing": doing,
+    }))
+    .unwrap();
+    assert!(!show(&out(), &detail).contains(doing), "it ended");
+    detail.tasks[0].state = TaskState::Running;
+    let text = show(&out(), &detail);
+    let line = text.lines().find(|line| line.contains(doing)).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("upload") && line.contains("10.0.0.7"), "{line}");
+}

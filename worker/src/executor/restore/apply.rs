@@ -8,6 +8,8 @@
 //! moved out of the import folder; and a table whose SSTables are all taken is counted. Each of these
 //! is recorded where a later attempt finds it, so that what was done is done once.
 
+use std::path::{Path, PathBuf};
+
 use ringvault_cassandra::{
     control::{ImportOptions, ImportOutcome},
     sstable::{Descriptor, Statistics},
@@ -47,7 +49,7 @@ struct Attempt<'a> {
     task: &'a RestoreTask,
     plan: &'a RestorePlan,
     handle: &'a TaskHandle,
-    stage: std::path::PathBuf,
+    stage: PathBuf,
     /// Of its own, so that its import folders are.
     name: String,
     batches: usize,
@@ -69,11 +71,7 @@ impl Executor {
         let stage = self.stage_dir(task.job).await?;
         make_dir(&stage)?;
         let share = self.share_of(&plan, host_id, &self.job_dir(task.job)?).await?;
-        let taken = {
-            let stage = stage.clone();
-            let read = tokio::task::spawn_blocking(move || Taken::read(&stage)).await;
-            read.map_err(failure::internal)??
-        };
+        let taken = self.read_taken(&stage).await?;
         around!("apply.loading").run(self.begin_to_load(task)).await?;
         let name = Uuid::now_v7().simple().to_string();
         let mut attempt = Attempt { task, plan: &plan, handle, stage, name, batches: 0, taken };
@@ -81,6 +79,7 @@ impl Executor {
         for table in &plan.tables {
             let own: Vec<&SharedSstable> = share.iter().filter(|s| s.table() == *table).collect();
             if own.is_empty() {
+                self.clean_up(&plan, table, &mut attempt.taken).await?;
                 continue;
             }
             handle.step(result.sstables, share.len() as u64, format!("importing {table}"));
@@ -91,6 +90,12 @@ impl Executor {
             result.bytes = sizes.fold(result.bytes, u64::saturating_add);
         }
         Ok(result)
+    }
+
+    /// What this node is done with.
+    pub(super) async fn read_taken(&self, stage: &Path) -> Result<Taken, TaskError> {
+        let stage = stage.to_owned();
+        tokio::task::spawn_blocking(move || Taken::read(&stage)).await.map_err(failure::internal)?
     }
 
     async fn load_table(
@@ -108,11 +113,33 @@ impl Executor {
         for range in divide(&sizes) {
             self.import_batch(attempt, table, &open[range]).await?;
         }
-        if attempt.taken.is_counted(table) {
+        if !attempt.taken.is_counted(table) {
+            self.count(attempt, table, own).await?;
+            attempt.taken.counted(table)?;
+        }
+        self.clean_up(attempt.plan, table, &mut attempt.taken).await
+    }
+
+    /// Takes out of the table what the node does not own of what it was given, once.
+    ///
+    /// On every node before any begins to settle: Cassandra's cleanup interrupts the build of a view of the
+    /// table, and a build that was interrupted goes on when the node starts again, and not before.
+    pub(super) async fn clean_up(
+        &self,
+        plan: &RestorePlan,
+        table: &TableName,
+        taken: &mut Taken,
+    ) -> Result<(), TaskError> {
+        // What a node does not own of the copies of roles is never read.
+        let may_stay = table.keyspace == AUTH_KEYSPACE || !plan.needs_cleanup(table);
+        if may_stay || taken.is_cleaned(table) {
             return Ok(());
         }
-        self.count(attempt, table, own).await?;
-        attempt.taken.counted(table)
+        // With another ring than that of the plan it would drop what nobody else was given.
+        self.refuse_changed_ring(plan).await?;
+        let TableName { keyspace, table: name } = plan.spec.rename.target(table);
+        self.node.control().cleanup(&keyspace, &[name]).await?;
+        taken.cleaned(table)
     }
 
     /// Stages, links and imports one batch, and records what was taken however the import ended.
@@ -244,7 +271,7 @@ fn class_of_refusal(outcome: &ImportOutcome, free: Option<u64>) -> ErrorClass {
 /// The most partitions in one of these SSTables, if none of them holds a deletion or anything that
 /// expires; else, or where that cannot be read, 0. A slice's statistics are those of the whole, but
 /// what it has was counted. Blocks on the disk.
-fn least_partitions(stage: &std::path::Path, sstables: &[SharedSstable]) -> u64 {
+fn least_partitions(stage: &Path, sstables: &[SharedSstable]) -> u64 {
     let mut most = 0;
     for sstable in sstables {
         let Ok(staged) = Staged::of(stage, sstable) else { return 0 };

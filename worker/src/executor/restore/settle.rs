@@ -1,12 +1,11 @@
-//! `settle`: what the node does not own goes, indexes are waited for, views are rebuilt, roles are put
-//! in place, the staged files are removed.
+//! `settle`: indexes are waited for, views are rebuilt, roles are put in place, the staged files are
+//! removed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use ringvault_cassandra::schema::{ObjectKind, SchemaDump};
 use ringvault_core::{
     TaskError,
-    restore::AUTH_KEYSPACE,
     selection::TableName,
     task::{RestoreTask, SettleResult},
 };
@@ -25,9 +24,7 @@ impl Executor {
     ) -> Result<SettleResult, TaskError> {
         let host_id = own_host(task)?;
         let plan = self.read_plan(task).await?;
-        // Cleaning up with another ring than that of the plan drops what nobody else was given.
-        self.refuse_changed_ring(&plan).await?;
-        let cleaned = self.clean_up(&plan, handle).await?;
+        let cleaned = self.clean_up_the_rest(&plan, task, handle).await?;
         let existing = self.node.cql().await?.schema().await?;
         self.wait_for_indexes(&plan, &existing, handle).await?;
         // Views and roles belong to the cluster: one node sees to them, to roles last.
@@ -39,22 +36,24 @@ impl Executor {
         Ok(SettleResult { host_id, cleaned, views, auth, kept: Vec::new() })
     }
 
-    async fn clean_up(&self, plan: &RestorePlan, handle: &TaskHandle) -> Result<u64, TaskError> {
-        let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        // What a node does not own of the copies of roles is never read.
-        let may_stay = |table: &&TableName| table.keyspace == AUTH_KEYSPACE || !plan.needs_cleanup(table);
-        for table in plan.tables.iter().filter(|table| !may_stay(table)) {
-            let target = plan.spec.rename.target(table);
-            tables.entry(target.keyspace).or_default().push(target.table);
+    /// Cleans up what `apply` did not: a worker of the version before leaves it to this stage.
+    async fn clean_up_the_rest(
+        &self,
+        plan: &RestorePlan,
+        task: &RestoreTask,
+        handle: &TaskHandle,
+    ) -> Result<u64, TaskError> {
+        let stage = self.stage_dir(task.job).await?;
+        if !stage.is_dir() {
+            // An earlier attempt was through with it.
+            return Ok(0);
         }
-        let total = tables.values().map(Vec::len).sum::<usize>() as u64;
-        let mut done = 0;
-        for (keyspace, tables) in tables {
-            handle.step(done, total, format!("cleaning up {keyspace}"));
-            self.node.control().cleanup(&keyspace, &tables).await?;
-            done += tables.len() as u64;
+        let mut taken = self.read_taken(&stage).await?;
+        for (done, table) in plan.tables.iter().enumerate() {
+            handle.step(done as u64, plan.tables.len() as u64, format!("cleaning up {table}"));
+            self.clean_up(plan, table, &mut taken).await?;
         }
-        Ok(done)
+        Ok(taken.tables_cleaned())
     }
 
     pub(super) async fn wait_for_indexes(

@@ -1,5 +1,6 @@
-//! What of a restore a node is done with: SSTables that Cassandra has taken, and tables that were
-//! counted since. Two records, so that a count that fell short is made again, and an import is not.
+//! What of a restore a node is done with: SSTables that Cassandra has taken, tables that were counted
+//! since, and tables that were cleaned up after that. Three records, so that a count that fell short is
+//! made again, and an import is not.
 //!
 //! Lines at the end of files beside the staged ones; what stands there once is true for ever.
 
@@ -20,19 +21,22 @@ use crate::executor::failure;
 pub(super) struct Taken {
     stage: PathBuf,
     sstables: HashSet<String>,
-    tables: HashSet<String>,
+    counted: HashSet<String>,
+    cleaned: HashSet<String>,
 }
 
 impl Taken {
     const SSTABLES: &str = "applied";
-    const TABLES: &str = "counted";
+    const COUNTED: &str = "counted";
+    const CLEANED: &str = "cleaned";
 
     /// Reads them, and adds what the import folders of earlier attempts prove. Blocks on the disk.
     pub(super) fn read(stage: &Path) -> Result<Self, TaskError> {
         let mut taken = Self {
             stage: stage.to_owned(),
             sstables: read_lines(&stage.join(Self::SSTABLES))?,
-            tables: read_lines(&stage.join(Self::TABLES))?,
+            counted: read_lines(&stage.join(Self::COUNTED))?,
+            cleaned: read_lines(&stage.join(Self::CLEANED))?,
         };
         for batch in Batch::earlier(stage)? {
             taken.settle(&batch)?;
@@ -60,15 +64,33 @@ impl Taken {
 
     /// Whether the table was counted after all of it was taken.
     pub(super) fn is_counted(&self, table: &TableName) -> bool {
-        self.tables.contains(&table.to_string())
+        self.counted.contains(&table.to_string())
     }
 
     /// Records that it was.
     pub(super) fn counted(&mut self, table: &TableName) -> Result<(), TaskError> {
-        let path = self.stage.join(Self::TABLES);
+        let path = self.stage.join(Self::COUNTED);
         around!("apply.counted").run_blocking(|| append(&path, &[table.to_string()]))?;
-        self.tables.insert(table.to_string());
+        self.counted.insert(table.to_string());
         Ok(())
+    }
+
+    /// Whether what the node does not own was taken out of the table after all of it was taken.
+    pub(super) fn is_cleaned(&self, table: &TableName) -> bool {
+        self.cleaned.contains(&table.to_string())
+    }
+
+    /// Records that it was.
+    pub(super) fn cleaned(&mut self, table: &TableName) -> Result<(), TaskError> {
+        let path = self.stage.join(Self::CLEANED);
+        around!("apply.cleaned").run_blocking(|| append(&path, &[table.to_string()]))?;
+        self.cleaned.insert(table.to_string());
+        Ok(())
+    }
+
+    /// How many tables were.
+    pub(super) fn tables_cleaned(&self) -> u64 {
+        self.cleaned.len() as u64
     }
 }
 
@@ -118,13 +140,17 @@ mod tests {
     }
 
     #[test]
-    fn taken_and_counted_are_two_things() {
+    fn taken_counted_and_cleaned_are_three_things() {
         let stage = tempfile::tempdir().unwrap();
         let table = TableName::new("ks", "t");
         append(&stage.path().join(Taken::SSTABLES), &["a".to_owned()]).unwrap();
         let mut taken = Taken::read(stage.path()).unwrap();
         assert!(!taken.is_counted(&table));
         taken.counted(&table).unwrap();
-        assert!(Taken::read(stage.path()).unwrap().is_counted(&table));
+        let mut taken = Taken::read(stage.path()).unwrap();
+        assert!(taken.is_counted(&table) && !taken.is_cleaned(&table));
+        taken.cleaned(&table).unwrap();
+        let taken = Taken::read(stage.path()).unwrap();
+        assert!(taken.is_cleaned(&table) && taken.tables_cleaned() == 1);
     }
 }

@@ -5,6 +5,8 @@
 //! earlier record. So whatever happens between the drop and the creation, another attempt knows them
 //! all. What the target had wins over what the backup has under the same name.
 
+use std::time::Duration;
+
 use ringvault_cassandra::schema::{CreateOptions, ObjectKind, SchemaDump, SchemaObject};
 use ringvault_core::{HostId, TaskError, selection::TableName};
 use ringvault_fault::{around, point};
@@ -14,6 +16,8 @@ use tracing::{info, warn};
 use super::{record::RestorePlan, settle::BUILD_PATIENCE};
 use crate::{agent::TaskHandle, executor::Executor};
 
+/// How far apart nodes' clocks may be.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(1);
 /// Largest record of views accepted, in bytes.
 const MAX_VIEWS: u64 = 64 << 20;
 
@@ -47,6 +51,7 @@ impl Executor {
             }
         }
         let options = CreateOptions::default();
+        self.wait_until_dropped(&options).await?;
         point!("settle.create-own-views.before").hit().await?;
         cql.create_views(&own, &plan.selection(), &options).await?;
         point!("settle.create-own-views.after").hit().await?;
@@ -60,6 +65,17 @@ impl Executor {
             info!(%view, "view rebuilt");
         }
         Ok(views)
+    }
+
+    /// Waits until every node has dropped what was dropped, by this attempt or one before.
+    ///
+    /// A node that hears of a drop and of a creation under the same name at once keeps the view it has, with
+    /// what it held, and calls it built; and each node, as it drops a view, deletes the rows that tell how far it
+    /// is built on all, of which a newer one must not be among them by its clock.
+    async fn wait_until_dropped(&self, options: &CreateOptions) -> Result<(), TaskError> {
+        self.node.cql().await?.wait_schema_agreement(options.agreement_timeout).await?;
+        tokio::time::sleep(CLOCKS_DIFFER_BY).await;
+        Ok(())
     }
 
     /// The target's views as they were before the restore dropped the first of them: recorded now,
