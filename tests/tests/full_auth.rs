@@ -1,8 +1,13 @@
-//! A node that asks for a login: the right one, a wrong one, and roles that come back.
+//! A node that asks for a login, and over TLS for a certificate: the right ones, wrong ones, and roles that
+//! come back.
 
-use std::{fs, time::Duration};
+#[path = "../../shared/tls/tests/support/mod.rs"]
+mod authority;
+
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use authority::{Authority, Files, GOOD};
 use ringvault_core::{
     api::{NodeView, Page},
     job::JobState,
@@ -15,6 +20,8 @@ use ringvault_tests::{
     wait::until,
 };
 use scylla::client::session_builder::SessionBuilder;
+use serde_json::json;
+use toml::{Table, Value};
 
 async fn logs_in(lab: &Lab, cluster: &str, user: &str, password: &str) -> Result<bool> {
     let node = lab.cluster(cluster).await?.nodes.into_iter().next().context("a node")?;
@@ -23,12 +30,61 @@ async fn logs_in(lab: &Lab, cluster: &str, user: &str, password: &str) -> Result
     Ok(session.build().await.is_ok())
 }
 
+/// What the node calls itself in its certificate, which has no address.
+const NODE: &str = "node-1.cassandra.example";
+
+/// cassandra.yaml's: TLS for whoever asks for it, with a certificate of the client's. (The lab's own tools
+/// do not ask.)
+fn client_encryption(authority: &Authority) -> Result<String> {
+    let Files { certificate, key } = authority.issue(NODE, GOOD);
+    let keystore = authority.file("keystore.pem");
+    fs::write(&keystore, fs::read_to_string(&key)? + &fs::read_to_string(&certificate)?)?;
+    let options = json!({
+        "enabled": true, "optional": true, "require_client_auth": true, "protocol": "TLS",
+        "keystore": keystore, "truststore": authority.ca(),
+        "ssl_context_factory": {"class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory"},
+    });
+    Ok(format!("client_encryption_options={options}"))
+}
+
+/// The worker's `[cassandra.tls]`.
+fn tls(ca: &Path, client: Option<&Files>, name: Option<&str>) -> Table {
+    let mut section = Table::new();
+    let path = |path: &Path| Value::from(path.display().to_string());
+    section.insert("ca_file".to_owned(), path(ca));
+    if let Some(Files { certificate, key }) = client {
+        section.insert("certificate_file".to_owned(), path(certificate));
+        section.insert("key_file".to_owned(), path(key));
+    }
+    match name {
+        Some(name) => section.insert("server_name".to_owned(), name.into()),
+        None => section.insert("check_name".to_owned(), false.into()),
+    };
+    section
+}
+
+/// Waits until the scheduler is told, of a node that the worker cannot speak to, something with all of `words`:
+/// what the worker before told stays until then.
+async fn problem_with(rv: &Ringvault, cluster: &str, words: &[&str]) -> Result<String> {
+    let mut last = Vec::new();
+    let found = until("problem of the node", Duration::from_secs(30), async || {
+        let nodes: Page<NodeView> = rv.json(exit::OK, &["node", "list", "-c", cluster]).await?;
+        last = nodes.items.into_iter().filter_map(|node| node.problem).collect();
+        Ok(last.iter().find(|problem| words.iter().all(|word| problem.contains(word))).cloned())
+    })
+    .await;
+    found.with_context(|| format!("{words:?} in {last:?}"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_come_back_and_a_wrong_password_is_told() -> Result<()> {
     let lab = Lab::from_env();
     let cluster = fresh("auth");
     let _gone = Mend::with(&lab, &["down", "--cluster", &cluster, "--purge"]);
-    lab.run(&["up", "--cluster", &cluster, "--nodes", "1", "--heap", "512m", "--no-build", "--auth"]).await?;
+    let ours = Authority::new();
+    let up = ["up", "--cluster", &cluster, "--nodes", "1", "--heap", "512m", "--no-build", "--auth"];
+    let encryption = client_encryption(&ours)?;
+    lab.run(&[&up[..], &["--node-option", &encryption]].concat()).await?;
     let cql = async |statement: &str| lab.run(&["cql", "--cluster", &cluster, "-e", statement]).await;
     cql("CREATE KEYSPACE k WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': 1}").await?;
     cql("CREATE TABLE k.t (p int PRIMARY KEY, v text)").await?;
@@ -71,18 +127,37 @@ async fn roles_come_back_and_a_wrong_password_is_told() -> Result<()> {
     })
     .await?;
     // Cassandra's own word, in the node's line; nothing crashes, and nothing is lost.
-    let problem = until("problem of the node", Duration::from_secs(90), async || {
-        let nodes: Page<NodeView> = rv.json(exit::OK, &["node", "list", "-c", &cluster]).await?;
-        // The lab's own worker was stopped for this one.
-        let mut problems = nodes.items.into_iter().filter_map(|node| node.problem);
-        Ok(problems.find(|problem| !problem.contains("was stopped")))
-    })
-    .await?;
-    ensure!(problem.to_lowercase().contains("credentials") || problem.contains("RV-"), "{problem}");
+    problem_with(&rv, &cluster, &["credentials"]).await?;
     ensure!(!own.log()?.contains("not-the-password"), "the password is in the log");
     drop(own);
-    let again = fresh("auth-again");
-    let job = rv.job(exit::OK, &["backup", "create", "-c", &cluster, "--name", &again]).await?;
-    ensure!(job.summary.state == JobState::Succeeded, "{:?}", job.summary);
+    over_tls(&lab, &rv, &cluster, &ours).await
+}
+
+/// With the right certificates all goes on as it did; a wrong one is told by what is wrong with it.
+async fn over_tls(lab: &Lab, rv: &Ringvault, cluster: &str, ours: &Authority) -> Result<()> {
+    let theirs = Authority::new();
+    let (client, stranger) = (ours.issue("worker", GOOD), theirs.issue("worker", GOOD));
+    for (section_of, words) in [
+        (tls(&theirs.ca(), Some(&client), Some(NODE)), "signed by nobody"),
+        (tls(&ours.ca(), Some(&client), Some("node-2.cassandra.example")), "node-2.cassandra.example"),
+        (tls(&ours.ca(), Some(&stranger), Some(NODE)), "authority that signed the client certificate"),
+        (tls(&ours.ca(), None, None), "without a client certificate"),
+    ] {
+        let own = OwnProgram::worker(lab, cluster, 1, |config| {
+            section(config, "cassandra").insert("tls".to_owned(), section_of.into());
+        })
+        .await?;
+        problem_with(rv, cluster, &["TLS", words]).await.with_context(|| own.log().unwrap_or_default())?;
+    }
+    for name in [Some(NODE), None] {
+        let _own = OwnProgram::worker(lab, cluster, 1, |config| {
+            section(config, "cassandra")
+                .insert("tls".to_owned(), tls(&ours.ca(), Some(&client), name).into());
+        })
+        .await?;
+        let again = fresh("auth-again");
+        let job = rv.job(exit::OK, &["backup", "create", "-c", cluster, "--name", &again]).await?;
+        ensure!(job.summary.state == JobState::Succeeded, "{:?}", job.summary);
+    }
     Ok(())
 }

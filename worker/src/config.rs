@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringvault_cassandra::control::ControlTimeouts;
+use ringvault_cassandra::{control::ControlTimeouts, cql::CqlTls};
 use ringvault_core::{ClusterName, HostId, text, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
+use ringvault_tls::{ClientTls, PeerName};
 use ringvault_vault::{VaultConfig, upload::UploadConfig};
 use serde::Deserialize;
 
@@ -73,6 +74,8 @@ pub struct CassandraConfig {
     pub username: Option<String>,
     /// File with the password.
     pub password_file: Option<PathBuf>,
+    /// TLS with it, where its `client_encryption_options` ask for that.
+    pub tls: Option<CqlTlsConfig>,
     /// How to flush, snapshot and import.
     pub control: ControlKind,
     /// Jolokia's address, for `control = "jolokia"`.
@@ -99,6 +102,53 @@ pub struct CassandraConfig {
     /// SSTable through before it takes it, so a large one takes its time.
     #[serde(default = "work_timeout_seconds")]
     pub work_timeout_seconds: u64,
+}
+
+/// `[cassandra.tls]`: whom to trust, who we are, and whose the node's certificate is.
+#[allow(clippy::struct_field_names)] // the settings' names, as published
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CqlTlsConfig {
+    /// PEM of the authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM of the worker's certificate and chain, with `key_file`, where the node asks for one.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM of its key.
+    pub key_file: Option<PathBuf>,
+    /// The name in the node's certificate; the host of `cql` unless said.
+    pub server_name: Option<String>,
+    /// Whether the certificate must have that name, or need only be signed by an authority that is trusted.
+    #[serde(default = "check_name")]
+    pub check_name: bool,
+}
+
+const fn check_name() -> bool {
+    true
+}
+
+impl CqlTlsConfig {
+    /// What a session with the node at `cql` is made with. Reads every file, so that what is wrong with one is
+    /// said at the start.
+    pub fn for_node(&self, cql: &str) -> Result<CqlTls, String> {
+        let files = ClientTls {
+            ca_file: self.ca_file.clone(),
+            certificate_file: self.certificate_file.clone(),
+            key_file: self.key_file.clone(),
+        };
+        files.check().map_err(|error| error.to_string())?;
+        let host = cql.rsplit_once(':').map_or(cql, |(host, _)| host);
+        // As addresses of IPv6 stand before a port.
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let name = match (&self.server_name, self.check_name) {
+            (Some(_), false) => return Err("server_name is of no use where check_name is false".to_owned()),
+            (Some(name), true) => PeerName::named(name).map_err(|error| format!("server_name {error}"))?,
+            (None, true) => {
+                PeerName::named(host).map_err(|error| format!("the host of cassandra.cql {error}"))?
+            }
+            (None, false) => PeerName::Any,
+        };
+        Ok(CqlTls { files, name })
+    }
 }
 
 /// What an offline restore needs to know of the node.

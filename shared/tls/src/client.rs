@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, client::WantsClientCert};
 use serde::Deserialize;
 
-use crate::{Identity, TlsError, files, provider};
+use crate::{Identity, PeerName, TlsError, files, peer::PeerVerifier, provider};
 
 /// A `[….tls]` section of a client: of RabbitMQ, of PostgreSQL.
 #[allow(clippy::struct_field_names)] // the settings' names, as published
@@ -42,9 +42,24 @@ impl ClientTls {
     /// Reads the files and puts together what rustls needs. Who connects anew reads them anew, so a
     /// renewed certificate is used without a restart.
     pub fn config(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(self.authorities()?);
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        self.introduce(builder.with_root_certificates(self.authorities()?))
+    }
+
+    /// The same for a library that knows its peer by an address only: the peer's certificate must be made out
+    /// to `name`, whatever it was reached at.
+    pub fn config_for(&self, name: PeerName) -> Result<Arc<ClientConfig>, TlsError> {
+        let verifier = PeerVerifier::new(self.authorities()?, name)?;
+        let builder =
+            ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+        self.introduce(builder.dangerous().with_custom_certificate_verifier(verifier))
+    }
+
+    fn introduce(
+        &self,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Arc<ClientConfig>, TlsError> {
         Ok(Arc::new(match self.identity()? {
             Some(identity) => builder.with_client_auth_cert(identity.chain, identity.key)?,
             None => builder.with_no_client_auth(),

@@ -91,6 +91,11 @@ fn of_alert(alert: AlertDescription) -> Option<String> {
             "it broke off the handshake; it may want a client certificate (certificate_file, key_file)"
                 .to_owned()
         }
+        // So Java ends a handshake with a client certificate that no authority it knows has signed.
+        AlertDescription::InternalError => {
+            "it failed at the handshake, and may not know the authority that signed the client certificate"
+                .to_owned()
+        }
         AlertDescription::UnknownCA => {
             "it does not know the authority that signed the client certificate".to_owned()
         }

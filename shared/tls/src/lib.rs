@@ -12,6 +12,7 @@ mod error;
 mod explain;
 mod files;
 mod identity;
+mod peer;
 mod server;
 
 pub use client::ClientTls;
@@ -19,6 +20,7 @@ pub use error::TlsError;
 pub use explain::{Trouble, explain};
 pub use files::read_certificates;
 pub use identity::Identity;
+pub use peer::PeerName;
 pub use rustls::ClientConfig;
 pub use server::ServerTls;
 

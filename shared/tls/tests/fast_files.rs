@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use ringvault_tls::{ClientTls, Identity, ServerTls, Trouble, explain, read_certificates};
+use ringvault_tls::{
+    ClientConfig, ClientTls, Identity, PeerName, ServerTls, Trouble, explain, read_certificates,
+};
 use rustls::{ClientConnection, ServerConnection, StreamOwned, pki_types::ServerName};
 use support::{Authority, Files, GOOD, OVER};
 
@@ -57,8 +59,12 @@ fn a_wrong_file_is_named_with_what_is_wrong_with_it() {
     assert!(misspelt.contains("ca_file"), "{misspelt}");
 }
 
-/// One handshake over a real socket, and a byte each way: what the client met.
 fn meet(server: &ServerTls, client: &ClientTls, name: &str) -> Result<(), std::io::Error> {
+    meet_with(server, client.config().unwrap(), name)
+}
+
+/// One handshake over a real socket, and a byte each way: what the client met.
+fn meet_with(server: &ServerTls, client: Arc<ClientConfig>, name: &str) -> Result<(), std::io::Error> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (config, _) = server.config().unwrap();
@@ -75,7 +81,7 @@ fn meet(server: &ServerTls, client: &ClientTls, name: &str) -> Result<(), std::i
         while matches!(stream.sock.read(&mut byte), Ok(count) if count > 0) {}
     });
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let connection = ClientConnection::new(Arc::clone(&client.config().unwrap()), name).unwrap();
+    let connection = ClientConnection::new(client, name).unwrap();
     let mut stream = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
     let mut byte = [7];
     let met = stream.write_all(&byte).and_then(|()| stream.read_exact(&mut byte));
@@ -122,4 +128,31 @@ fn what_a_handshake_failed_of_is_said() {
     );
     let stranger = trouble(meet(&mutual, &known(&theirs), "localhost"));
     assert!(matches!(&stranger, Trouble::Refused(_)), "{stranger:?}");
+}
+
+#[test]
+fn a_peer_that_is_reached_at_an_address_is_known_by_its_name() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let server = |files: Files| ServerTls {
+        certificate_file: files.certificate,
+        key_file: files.key,
+        client_ca_file: None,
+    };
+    let node = server(ours.issue("node-7.example", GOOD));
+    let nameless = server(ours.issue_for("nobody", &[], GOOD));
+    let trusting = |authority: &Authority, name: PeerName| {
+        let tls = ClientTls { ca_file: Some(authority.ca()), ..ClientTls::default() };
+        tls.config_for(name).unwrap()
+    };
+    let named = |name: &str| PeerName::named(name).unwrap();
+    // The library says 127.0.0.1, which is in none of the certificates.
+    meet_with(&node, trusting(&ours, named("node-7.example")), "127.0.0.1").unwrap();
+    let other = trouble(meet_with(&node, trusting(&ours, named("node-8.example")), "127.0.0.1"));
+    assert!(other.words().contains("not for \"node-8.example\""), "{other:?}");
+    for server in [&node, &nameless] {
+        meet_with(server, trusting(&ours, PeerName::Any), "127.0.0.1").unwrap();
+        let stranger = trouble(meet_with(server, trusting(&theirs, PeerName::Any), "127.0.0.1"));
+        assert!(stranger.words().contains("signed by nobody"), "{stranger:?}");
+    }
+    assert!(PeerName::named("no name").unwrap_err().contains("no name"));
 }

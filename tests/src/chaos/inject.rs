@@ -91,7 +91,7 @@ pub(super) async fn inject(hands: &Hands, ground: &Ground, planned: Planned) -> 
         Fault::CutConnections => {
             match hands.lab.run(&["rabbitmqctl", "close_all_connections", "chaos"]).await {
                 // Faults overlap: the broker is still down from an earlier one, and has none to close.
-                Err(error) if format!("{error:#}").contains("is not running") => Ok(()),
+                Err(error) if is_down(&format!("{error:#}")) => Ok(()),
                 closed => closed.map(|_| ()),
             }
         }
@@ -179,6 +179,11 @@ pub(super) async fn recovery(hands: &Hands) -> Result<Option<f64>> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(None)
+}
+
+/// Whether `rabbitmqctl` found a broker that is down, or not up yet.
+fn is_down(error: &str) -> bool {
+    ["is not running", "requires the 'rabbit' app to be running"].iter().any(|words| error.contains(words))
 }
 
 fn worker(status: &Status, target: u32) -> Option<u32> {

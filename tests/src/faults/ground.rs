@@ -1,12 +1,12 @@
 //! The ground that faults are tried on: a keyspace of one cluster, and each kind of job run on it
 //! once and looked at.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ringvault_core::{
     JobId,
-    api::{Document, JobAccepted},
+    api::{BackupDetail, Document, JobAccepted},
 };
 use sqlx::{PgConnection, Row as _};
 
@@ -36,13 +36,15 @@ pub enum Kind {
     Verify,
     /// A restore of the newest over what is there.
     Restore,
+    /// A drill of the newest, beside what is there.
+    Drill,
     /// A purge of one.
     Purge,
 }
 
 impl Kind {
     /// All of them, in the order in which they can follow each other.
-    pub const ALL: [Self; 4] = [Self::Backup, Self::Verify, Self::Restore, Self::Purge];
+    pub const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Purge];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
@@ -50,6 +52,7 @@ impl Kind {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Restore => "restore",
+            Self::Drill => "drill",
             Self::Purge => "purge",
         }
     }
@@ -116,6 +119,7 @@ impl Ground {
             Kind::Backup => self.backup().await,
             Kind::Verify => self.verify().await,
             Kind::Restore => self.restore().await,
+            Kind::Drill => self.drill().await,
             Kind::Purge => self.purge().await,
         };
         outcome.with_context(|| {
@@ -133,9 +137,8 @@ impl Ground {
             ["backup", "create", "-c", &self.cluster.clone(), "--name", &name, "--keyspace", &keyspace];
         let create = [&create[..], &["--keyspace", "system_auth"]].concat();
         self.job(&create, "ok").await?;
-        let backup = self.rv.show_backup(&self.cluster, &name).await;
-        let backup = backup.context("the backup that was just made")?;
-        ensure!(backup.summary.state.as_str() == "complete", "{name} is {}", backup.summary.state.as_str());
+        let state = self.state_of(&name).await?;
+        ensure!(state == "complete", "{name} is {state}");
         if let Some((before, _)) = self.newest.replace((name, content)) {
             self.older.push(before);
         }
@@ -158,16 +161,42 @@ impl Ground {
         Content::read(self.shop.cql(), &keyspace).await?.without(&[LATE_VIEW]).must_equal(&content)
     }
 
+    async fn drill(&mut self) -> Result<()> {
+        let (name, _) = self.newest.clone().context("a backup to try")?;
+        let (cluster, keyspace) = (self.cluster.clone(), self.shop.keyspace.clone());
+        let before = Content::read(self.shop.cql(), &keyspace).await?;
+        let run = ["drill", "run", "--from", &name, "-c", &cluster, "--keyspace", &keyspace];
+        self.job(&run, "ok").await?;
+        until("cluster without a keyspace of the drill", Duration::from_secs(30), async || {
+            let all = "SELECT keyspace_name FROM system_schema.keyspaces";
+            let all = self.shop.cql().rows::<(String,)>(all).await?;
+            Ok((!all.iter().any(|(keyspace,)| keyspace.starts_with("ringvault_"))).then_some(()))
+        })
+        .await?;
+        Content::read(self.shop.cql(), &keyspace).await?.must_equal(&before)
+    }
+
     async fn purge(&mut self) -> Result<()> {
-        if self.older.is_empty() {
-            self.backup().await?;
-        }
+        self.make_ready_for(Kind::Purge).await?;
         let name = self.older.pop().context("a backup to take away")?;
         let delete = ["backup", "delete", &name, "-c", &self.cluster.clone(), "--confirm", &name];
         self.job(&delete, "ok").await?;
-        let state = self.rv.show_backup(&self.cluster, &name).await?.summary.state;
-        ensure!(state.as_str() == "expired", "{name} is {}", state.as_str());
+        let state = self.state_of(&name).await?;
+        ensure!(state == "expired", "{name} is {state}");
         Ok(())
+    }
+
+    /// Of a backup, from the scheduler, which may be on its way back: it does other things than the job too.
+    async fn state_of(&self, backup: &str) -> Result<String> {
+        until("scheduler that answers", COMING_BACK, async || {
+            let answer = self.rv.run(&["backup", "show", backup, "-c", &self.cluster, "--json"]).await?;
+            if answer.code == exit::UNREACHABLE {
+                return Ok(None);
+            }
+            let shown: Document<BackupDetail> = answer.expect(exit::OK)?.json()?;
+            Ok(Some(shown.body.summary.state.as_str().to_owned()))
+        })
+        .await
     }
 
     /// Starts a job, again and again under one key while the scheduler is away, and waits for its end.
@@ -214,11 +243,28 @@ impl Ground {
         Ok(())
     }
 
-    /// Runs a job with one point told to do something. Whether the point was reached.
-    pub async fn run_with(&mut self, kind: Kind, point: &str, action: &str) -> Result<bool> {
+    /// The points among `every` that a job of this kind passes: of those that do nothing, the ones that are hit.
+    pub async fn passed(&mut self, kind: Kind, every: &[String]) -> Result<BTreeSet<String>> {
+        self.make_ready_for(kind).await?;
+        self.points.disarm()?;
+        for point in every {
+            self.points.arm(point, "sleep 0")?;
+        }
+        self.run(kind).await?;
+        self.points.hit()
+    }
+
+    /// A purge needs a backup that it may take: one that was made before it passes points of its own.
+    async fn make_ready_for(&mut self, kind: Kind) -> Result<()> {
         if kind == Kind::Purge && self.older.is_empty() {
             self.backup().await?;
         }
+        Ok(())
+    }
+
+    /// Runs a job with one point told to do something. Whether the point was reached.
+    pub async fn run_with(&mut self, kind: Kind, point: &str, action: &str) -> Result<bool> {
+        self.make_ready_for(kind).await?;
         self.points.disarm()?;
         self.points.arm(point, action)?;
         self.run(kind).await.with_context(|| format!("{action} at {point}"))?;

@@ -79,6 +79,11 @@ impl Node {
         let mut cql = CqlConfig::new(&config.cql);
         cql.credentials =
             credentials("password_file", config.username.as_deref(), config.password_file.as_deref())?;
+        if let Some(tls) = &config.tls {
+            let tls = tls.for_node(&config.cql);
+            cql.tls =
+                Some(tls.map_err(|error| Fatal::setup("RV-CONFIG", format!("cassandra.tls: {error}")))?);
+        }
         Ok(Self {
             control,
             importer: (!config.nodetool.is_empty()).then(nodetool),

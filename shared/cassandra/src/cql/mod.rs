@@ -16,7 +16,7 @@ mod views;
 pub use agreement::SchemaVersions;
 pub use rows::{CopyRules, RowChanges};
 pub use scylla::statement::Consistency;
-pub use session::{CqlConfig, CqlSession, LocalNode};
+pub use session::{CqlConfig, CqlSession, CqlTls, LocalNode};
 pub use topology::RingView;
 
 /// A result of speaking to a node.

@@ -3,12 +3,16 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ringvault_core::HostId;
+use ringvault_tls::{ClientTls, PeerName, TlsError, Trouble, explain};
 use scylla::{
     client::{
         PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
     },
     deserialize::row::DeserializeRow,
-    errors::{ConnectionPoolError, DbError, ExecutionError, NewSessionError, RequestAttemptError},
+    errors::{
+        BrokenConnectionErrorKind, ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind,
+        DbError, ExecutionError, FrameHeaderParseError, MetadataError, NewSessionError, RequestAttemptError,
+    },
     policies::retry::FallthroughRetryPolicy,
     response::query_result::QueryResult,
     serialize::row::SerializeRow,
@@ -23,6 +27,15 @@ use super::{
 };
 use crate::{Credentials, NodeError, NodeErrorKind, error::quote};
 
+/// TLS with a node (Cassandra's `client_encryption_options`).
+#[derive(Debug, Clone)]
+pub struct CqlTls {
+    /// Certificates and keys. Read anew for every session.
+    pub files: ClientTls,
+    /// What the node's certificate is made out to.
+    pub name: PeerName,
+}
+
 /// Where a node listens for CQL.
 #[derive(Debug, Clone)]
 pub struct CqlConfig {
@@ -30,6 +43,8 @@ pub struct CqlConfig {
     pub contact_point: String,
     /// User and password, if the cluster wants them.
     pub credentials: Option<Credentials>,
+    /// Whom to trust and who we are, where the node wants TLS.
+    pub tls: Option<CqlTls>,
     /// For statements that do not say otherwise.
     pub consistency: Consistency,
     /// How long to wait for a connection.
@@ -44,6 +59,7 @@ impl CqlConfig {
         Self {
             contact_point: contact_point.into(),
             credentials: None,
+            tls: None,
             consistency: Consistency::One,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_mins(1),
@@ -209,6 +225,13 @@ async fn build(config: &CqlConfig, address: SocketAddr, peer: OnePeer) -> Result
         .disallow_shard_aware_port(true)
         .fetch_schema_metadata(false)
         .auto_await_schema_agreement(false);
+    if let Some(tls) = &config.tls {
+        let set_up = tls.files.config_for(tls.name.clone());
+        let failed = |cause: TlsError| {
+            error(&config.contact_point, "connect over CQL", NodeErrorKind::Failed(cause.to_string()))
+        };
+        builder = builder.tls_context(Some(set_up.map_err(failed)?));
+    }
     if let Some(credentials) = &config.credentials {
         builder = builder.user(&credentials.user, credentials.password.expose_secret());
     }
@@ -225,11 +248,40 @@ async fn build(config: &CqlConfig, address: SocketAddr, peer: OnePeer) -> Result
 }
 
 fn kind_of_new_session(cause: &NewSessionError) -> NodeErrorKind {
+    if let Some(trouble) = trouble_with_tls(cause) {
+        return NodeErrorKind::Refused(format!("TLS: {}", quote(trouble.words())));
+    }
     let text = chain(cause);
     if text.contains("Authentication") || text.contains("authenticat") || text.contains("credentials") {
         return NodeErrorKind::Refused(quote(&text));
     }
     NodeErrorKind::Unreachable(quote(&text))
+}
+
+/// What a handshake failed of. The driver keeps it where no chain of causes leads.
+fn trouble_with_tls(cause: &NewSessionError) -> Option<Trouble> {
+    let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(ConnectionPoolError::Broken {
+        last_connection_error: last,
+    })) = cause
+    else {
+        return None;
+    };
+    let broken = match last {
+        ConnectionError::IoError(cause) => return explain(&**cause),
+        // What a node thinks of our certificate it may say only when the first request is on its way.
+        ConnectionError::BrokenConnection(broken) => broken,
+        ConnectionError::ConnectionSetupRequestError(request) => match &request.error {
+            ConnectionSetupRequestErrorKind::BrokenConnection(broken) => broken,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    match broken.downcast_ref()? {
+        BrokenConnectionErrorKind::FrameHeaderParseError(FrameHeaderParseError::HeaderIoError(cause)) => {
+            explain(cause)
+        }
+        _ => None,
+    }
 }
 
 /// Classes an error of the driver or of the server behind it.

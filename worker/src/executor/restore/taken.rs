@@ -94,12 +94,12 @@ impl Taken {
     }
 }
 
-/// A torn last line is ignored.
+/// A torn last line is ignored, and so are the empty ones between what was appended.
 fn read_lines(path: &Path) -> Result<HashSet<String>, TaskError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text
             .split_inclusive('\n')
-            .filter_map(|line| line.strip_suffix('\n'))
+            .filter_map(|line| line.strip_suffix('\n').filter(|line| !line.is_empty()))
             .map(str::to_owned)
             .collect()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashSet::new()),
