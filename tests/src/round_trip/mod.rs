@@ -169,6 +169,19 @@ impl RoundTrip {
         trip.close().await
     }
 
+    /// Life goes on after the backup: a row is deleted, and a table and a type are not what they were. What is
+    /// there now.
+    pub async fn moved_on(&self) -> Result<Content> {
+        self.cql
+            .run_all(&[
+                format!("DELETE FROM {KEYSPACE}.kv WHERE id = 5"),
+                format!("ALTER TABLE {KEYSPACE}.statics DROP v"),
+                format!("ALTER TYPE {KEYSPACE}.address ADD zip text"),
+            ])
+            .await?;
+        Content::read(&self.cql, KEYSPACE).await
+    }
+
     /// Takes both keyspaces away at the end of a test, which leaves every invariant whole.
     pub async fn close(self) -> Result<()> {
         let drop = [format!("DROP KEYSPACE {KEYSPACE}"), format!("DROP KEYSPACE \"{CAMEL}\"")];
