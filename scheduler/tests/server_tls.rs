@@ -205,8 +205,13 @@ async fn a_whole_job_goes_through_with_tls_everywhere() {
         (client(&ground.ours.ca(), Some(&ground.theirs.issue("stranger", GOOD))), "fatal alert"),
         (client(&ground.theirs.ca(), Some(&files)), "UnknownIssuer"),
     ] {
-        let error = who.get(&health).send().await.expect_err("nobody is let in");
-        assert!(words(&error).contains(says), "{says} is not in {}", words(&error));
+        // With TLS 1.3 the server judges a client's certificate when the client holds the handshake for done: a
+        // request that is on its way by then fails, at times before the alert is read.
+        let mut met = Vec::new();
+        while !met.iter().any(|error: &String| error.contains(says)) {
+            assert!(met.len() < 30, "{says} is not in {met:?}");
+            met.push(words(&who.get(&health).send().await.expect_err("nobody is let in")));
+        }
     }
     let tls = ctx.config.http.tls.as_ref();
     probe::ask(server_address, tls, Probe::Live).await.expect("its own program finds it well");
