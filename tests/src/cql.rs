@@ -79,6 +79,12 @@ impl Cql {
         rows.collect::<Result<_, _>>().with_context(|| query.to_owned())
     }
 
+    /// The keyspaces whose names begin so.
+    pub async fn keyspaces(&self, prefix: &str) -> Result<Vec<String>> {
+        let all = self.rows::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces").await?;
+        Ok(all.into_iter().map(|row| row.0).filter(|name| name.starts_with(prefix)).collect())
+    }
+
     /// How many rows a table has.
     pub async fn count(&self, table: &str) -> Result<i64> {
         let rows = self.rows::<(i64,)>(&format!("SELECT count(*) FROM {table}")).await?;

@@ -21,12 +21,6 @@ use ringvault_tests::{
 
 const PREFIX: &str = "ringvault_drill_";
 
-/// Keyspaces of drills that the cluster has.
-async fn keyspaces(cql: &Cql) -> Result<Vec<String>> {
-    let all = cql.rows::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces").await?;
-    Ok(all.into_iter().map(|row| row.0).filter(|name| name.starts_with(PREFIX)).collect())
-}
-
 /// Files of drills in the data directories, snapshots that Cassandra took when it dropped them included.
 async fn files(lab: &Lab) -> Result<Vec<String>> {
     let mut found = Vec::new();
@@ -45,7 +39,7 @@ async fn files(lab: &Lab) -> Result<Vec<String>> {
 
 async fn nothing_is_left(lab: &Lab, cql: &Cql) -> Result<()> {
     until("no node knows a keyspace of the drill", Duration::from_secs(30), async || {
-        Ok(keyspaces(cql).await?.is_empty().then_some(()))
+        Ok(cql.keyspaces(PREFIX).await?.is_empty().then_some(()))
     })
     .await?;
     // Cassandra deletes them in the background.
@@ -65,7 +59,7 @@ async fn a_drill_proves_a_backup_and_leaves_nothing() -> Result<()> {
     let drill = ["drill", "run", "--from", trip.name()];
     let would = rv.run(&[&drill[..], &["--dry-run"]].concat()).await?.expect(exit::OK)?;
     would.says(&[trip.name(), "keyspaces of its own", "drop it again"])?;
-    ensure!(keyspaces(cql).await?.is_empty(), "a dry run changes nothing");
+    ensure!(cql.keyspaces(PREFIX).await?.is_empty(), "a dry run changes nothing");
 
     let selected = ["--keyspace", KEYSPACE, "--keyspace", CAMEL];
     let job = rv.job(exit::OK, &[&drill[..], &selected].concat()).await?;

@@ -74,8 +74,7 @@ async fn dropped_roles_come_back_and_those_made_since_go_when_asked() -> Result<
     let has = |name: &str| roles.iter().any(|(role,)| role == name);
     ensure!(has("cassandra") && has("e2e_old") && !has("e2e_new"), "{roles:?}");
 
-    let keyspaces: Vec<(String,)> = cql.rows("SELECT keyspace_name FROM system_schema.keyspaces").await?;
-    let left: Vec<_> = keyspaces.iter().filter(|(name,)| name.starts_with("ringvault_")).collect();
+    let left = cql.keyspaces("ringvault_").await?;
     ensure!(left.is_empty(), "copies were left: {left:?}");
     let snapshots = lab.snapshots(T1).await?;
     ensure!(snapshots.is_empty(), "snapshots were left: {snapshots:?}");

@@ -65,12 +65,13 @@ fn tls(ca: &Path, client: Option<&Files>, name: Option<&str>) -> Table {
 
 /// Waits until the scheduler is told, of a node that the worker cannot speak to, something with all of `words`:
 /// what the worker before told stays until then.
-async fn problem_with(rv: &Ringvault, cluster: &str, words: &[&str]) -> Result<String> {
+async fn problem_with(rv: &Ringvault, cluster: &str, words: &[&str]) -> Result<()> {
     let mut last = Vec::new();
     let found = until("problem of the node", Duration::from_secs(30), async || {
         let nodes: Page<NodeView> = rv.json(exit::OK, &["node", "list", "-c", cluster]).await?;
         last = nodes.items.into_iter().filter_map(|node| node.problem).collect();
-        Ok(last.iter().find(|problem| words.iter().all(|word| problem.contains(word))).cloned())
+        let says_all = |problem: &String| words.iter().all(|word| problem.contains(word));
+        Ok(last.iter().any(says_all).then_some(()))
     })
     .await;
     found.with_context(|| format!("{words:?} in {last:?}"))
@@ -137,24 +138,23 @@ async fn roles_come_back_and_a_wrong_password_is_told() -> Result<()> {
 async fn over_tls(lab: &Lab, rv: &Ringvault, cluster: &str, ours: &Authority) -> Result<()> {
     let theirs = Authority::new();
     let (client, stranger) = (ours.issue("worker", GOOD), theirs.issue("worker", GOOD));
-    for (section_of, words) in [
+    let worker_with = async |tls: Table| {
+        let change = |config: &mut Table| {
+            section(config, "cassandra").insert("tls".to_owned(), tls.into());
+        };
+        OwnProgram::worker(lab, cluster, 1, change).await
+    };
+    for (tls, words) in [
         (tls(&theirs.ca(), Some(&client), Some(NODE)), "signed by nobody"),
         (tls(&ours.ca(), Some(&client), Some("node-2.cassandra.example")), "node-2.cassandra.example"),
         (tls(&ours.ca(), Some(&stranger), Some(NODE)), "authority that signed the client certificate"),
         (tls(&ours.ca(), None, None), "without a client certificate"),
     ] {
-        let own = OwnProgram::worker(lab, cluster, 1, |config| {
-            section(config, "cassandra").insert("tls".to_owned(), section_of.into());
-        })
-        .await?;
+        let own = worker_with(tls).await?;
         problem_with(rv, cluster, &["TLS", words]).await.with_context(|| own.log().unwrap_or_default())?;
     }
     for name in [Some(NODE), None] {
-        let _own = OwnProgram::worker(lab, cluster, 1, |config| {
-            section(config, "cassandra")
-                .insert("tls".to_owned(), tls(&ours.ca(), Some(&client), name).into());
-        })
-        .await?;
+        let _own = worker_with(tls(&ours.ca(), Some(&client), name)).await?;
         let again = fresh("auth-again");
         let job = rv.job(exit::OK, &["backup", "create", "-c", cluster, "--name", &again]).await?;
         ensure!(job.summary.state == JobState::Succeeded, "{:?}", job.summary);

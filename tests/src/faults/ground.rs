@@ -168,9 +168,7 @@ impl Ground {
         let run = ["drill", "run", "--from", &name, "-c", &cluster, "--keyspace", &keyspace];
         self.job(&run, "ok").await?;
         until("cluster without a keyspace of the drill", Duration::from_secs(30), async || {
-            let all = "SELECT keyspace_name FROM system_schema.keyspaces";
-            let all = self.shop.cql().rows::<(String,)>(all).await?;
-            Ok((!all.iter().any(|(keyspace,)| keyspace.starts_with("ringvault_"))).then_some(()))
+            Ok(self.shop.cql().keyspaces("ringvault_").await?.is_empty().then_some(()))
         })
         .await?;
         Content::read(self.shop.cql(), &keyspace).await?.must_equal(&before)

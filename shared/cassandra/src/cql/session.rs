@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use ringvault_core::HostId;
-use ringvault_tls::{ClientTls, PeerName, TlsError, Trouble, explain};
+use ringvault_tls::{ClientConfig, ClientTls, PeerName, Trouble, explain};
 use scylla::{
     client::{
         PoolSize, execution_profile::ExecutionProfile, session::Session, session_builder::SessionBuilder,
@@ -109,11 +109,13 @@ impl CqlSession {
             .ok_or_else(|| unreachable(format!("{node} has no address")))?;
 
         let first = OnePeer::default();
-        let mut session = build(config, address, first.clone()).await?;
+        let tls = config.tls.as_ref().map(|tls| tls.files.config_for(tls.name.clone())).transpose();
+        let tls = tls.map_err(|cause| error(node, operation, NodeErrorKind::Failed(cause.to_string())))?;
+        let mut session = build(config, tls.clone(), address, first.clone()).await?;
         let mut local = Self::ask_local(&session, node).await?;
         if first.chosen() != Some(local.host_id.0) {
             let right = OnePeer::named(local.host_id.0);
-            session = build(config, address, right).await?;
+            session = build(config, tls, address, right).await?;
             local = Self::ask_local(&session, node).await?;
         }
         Ok(Self { session, node: node.clone(), local })
@@ -209,7 +211,12 @@ fn error(node: &str, operation: &str, kind: NodeErrorKind) -> NodeError {
     NodeError { node: node.to_owned(), operation: operation.to_owned(), kind }
 }
 
-async fn build(config: &CqlConfig, address: SocketAddr, peer: OnePeer) -> Result<Session> {
+async fn build(
+    config: &CqlConfig,
+    tls: Option<Arc<ClientConfig>>,
+    address: SocketAddr,
+    peer: OnePeer,
+) -> Result<Session> {
     let profile = ExecutionProfile::builder()
         .consistency(config.consistency)
         .request_timeout(Some(config.request_timeout))
@@ -225,12 +232,8 @@ async fn build(config: &CqlConfig, address: SocketAddr, peer: OnePeer) -> Result
         .disallow_shard_aware_port(true)
         .fetch_schema_metadata(false)
         .auto_await_schema_agreement(false);
-    if let Some(tls) = &config.tls {
-        let set_up = tls.files.config_for(tls.name.clone());
-        let failed = |cause: TlsError| {
-            error(&config.contact_point, "connect over CQL", NodeErrorKind::Failed(cause.to_string()))
-        };
-        builder = builder.tls_context(Some(set_up.map_err(failed)?));
+    if let Some(tls) = tls {
+        builder = builder.tls_context(Some(tls));
     }
     if let Some(credentials) = &config.credentials {
         builder = builder.user(&credentials.user, credentials.password.expose_secret());

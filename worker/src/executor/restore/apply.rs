@@ -78,16 +78,15 @@ impl Executor {
         let mut result = ApplyResult { host_id, sstables: 0, bytes: 0, tables: 0 };
         for table in &plan.tables {
             let own: Vec<&SharedSstable> = share.iter().filter(|s| s.table() == *table).collect();
-            if own.is_empty() {
-                self.clean_up(&plan, table, &mut attempt.taken).await?;
-                continue;
+            if !own.is_empty() {
+                handle.step(result.sstables, share.len() as u64, format!("importing {table}"));
+                self.load_table(&mut attempt, table, &own).await?;
+                result.tables += 1;
+                result.sstables += own.len() as u64;
+                let sizes = own.iter().map(|sstable| size(&attempt.stage, sstable));
+                result.bytes = sizes.fold(result.bytes, u64::saturating_add);
             }
-            handle.step(result.sstables, share.len() as u64, format!("importing {table}"));
-            self.load_table(&mut attempt, table, &own).await?;
-            result.tables += 1;
-            result.sstables += own.len() as u64;
-            let sizes = own.iter().map(|sstable| size(&attempt.stage, sstable));
-            result.bytes = sizes.fold(result.bytes, u64::saturating_add);
+            self.clean_up(&plan, table, &mut attempt.taken).await?;
         }
         Ok(result)
     }
@@ -113,11 +112,11 @@ impl Executor {
         for range in divide(&sizes) {
             self.import_batch(attempt, table, &open[range]).await?;
         }
-        if !attempt.taken.is_counted(table) {
-            self.count(attempt, table, own).await?;
-            attempt.taken.counted(table)?;
+        if attempt.taken.is_counted(table) {
+            return Ok(());
         }
-        self.clean_up(attempt.plan, table, &mut attempt.taken).await
+        self.count(attempt, table, own).await?;
+        attempt.taken.counted(table)
     }
 
     /// Takes out of the table what the node does not own of what it was given, once.
