@@ -240,3 +240,37 @@ async fn a_table_left_half_made_is_seen_and_finished() {
     assert_eq!(whole.shape(&name, "Tab"), Some(shape));
     keyspace.drop_it(&session).await;
 }
+
+/// A node writes what is changed to its tables before it describes it: whoever reads in between must
+/// not be told that a table has no columns.
+#[tokio::test]
+async fn a_schema_that_changes_meanwhile_is_read_whole() {
+    let (node, session) = first().await;
+    let keyspace = Keyspace::create(&session, nodes().len()).await;
+    let name = &keyspace.name;
+    let changes = async {
+        let changer = node.session().await;
+        for round in 0..6 {
+            let create = format!("CREATE TABLE {name}.t{round} (k int PRIMARY KEY, v int)");
+            ddl(&changer, &[&create, &format!("CREATE INDEX i{round} ON {name}.t{round} (v)")]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            ddl(&changer, &[&format!("DROP TABLE {name}.t{round}")]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let readings = async {
+        loop {
+            let schema = session.schema().await.unwrap();
+            for object in objects_of(&schema, name) {
+                if let Some(table) = &object.table {
+                    assert_eq!(table.columns.len(), 2, "{}", object.name);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = changes => {}
+        () = readings => {}
+    }
+    keyspace.drop_it(&session).await;
+}

@@ -2,9 +2,10 @@
 //!
 //! `DESCRIBE FULL SCHEMA WITH INTERNALS` (4.0 and newer) gives the statements, `system_schema` the
 //! shapes. The two are read one after the other, so the schema's version is read before and after:
-//! a change in between means reading again.
+//! a change in between means reading again. A node writes a change to `system_schema` before it
+//! describes it and before it tells the new version, so two that disagree are read again as well.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use ringvault_core::selection::TableName;
 use scylla::value::CqlTimestamp;
@@ -29,19 +30,39 @@ type ColumnRow = (String, String, String, String, String, i32, String);
 /// How often a schema that keeps changing is read before giving up.
 const TRIES: usize = 5;
 
+/// How long a node is given to make of what it has written what it describes.
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// What one reading came to.
+enum Reading {
+    Whole(Vec<SchemaObject>),
+    /// The node describes something that its tables do not hold: what.
+    Torn(String),
+}
+
 impl CqlSession {
     /// The whole schema, with this node's word for it.
     pub async fn schema(&self) -> Result<SchemaDump> {
         let operation = "read the schema";
-        for _ in 0..TRIES {
+        let mut what = String::new();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+            }
             let before = self.local_schema_version().await?;
-            let objects = self.read_objects(operation).await;
-            if before == self.local_schema_version().await? {
-                let release_version = self.local().release_version.clone();
-                return Ok(SchemaDump { version: SCHEMA_DUMP_VERSION, release_version, objects: objects? });
+            let reading = self.read_objects(operation).await;
+            if before != self.local_schema_version().await? {
+                what = format!("it changed while being read, {TRIES} times");
+                continue;
+            }
+            match reading? {
+                Reading::Whole(objects) => {
+                    let release_version = self.local().release_version.clone();
+                    return Ok(SchemaDump { version: SCHEMA_DUMP_VERSION, release_version, objects });
+                }
+                Reading::Torn(torn) => what = torn,
             }
         }
-        let what = format!("it changed {TRIES} times while being read");
         Err(self.error(operation, NodeErrorKind::Unavailable(what)))
     }
 
@@ -53,7 +74,7 @@ impl CqlSession {
             .ok_or_else(|| self.failed("read the schema's version", "system.local is empty"))
     }
 
-    async fn read_objects(&self, operation: &str) -> Result<Vec<SchemaObject>> {
+    async fn read_objects(&self, operation: &str) -> Result<Reading> {
         let text = "DESCRIBE FULL SCHEMA WITH INTERNALS";
         let described: Vec<Described> = self.rows(operation, text, ()).await?;
         let mut shapes = self.read_shapes(operation).await?;
@@ -84,20 +105,17 @@ impl CqlSession {
             };
             let full_name = TableName::new(&keyspace, &name);
             let table = match kind {
-                ObjectKind::Table | ObjectKind::View => Some(
-                    shapes
-                        .remove(&full_name)
-                        .ok_or_else(|| self.failed(operation, format!("{full_name} has no columns")))?,
-                ),
+                ObjectKind::Table | ObjectKind::View => match shapes.remove(&full_name) {
+                    Some(shape) if !shape.columns.is_empty() => Some(shape),
+                    _ => return Ok(Reading::Torn(format!("{full_name} has no columns"))),
+                },
                 _ => None,
             };
             let base = match kind {
-                ObjectKind::Index | ObjectKind::View => Some(
-                    bases
-                        .get(&(kind, full_name.clone()))
-                        .cloned()
-                        .ok_or_else(|| self.failed(operation, format!("{full_name} is on no table")))?,
-                ),
+                ObjectKind::Index | ObjectKind::View => match bases.get(&(kind, full_name.clone())) {
+                    Some(base) => Some(base.clone()),
+                    None => return Ok(Reading::Torn(format!("{full_name} is on no table"))),
+                },
                 _ => None,
             };
             let statements = match kind {
@@ -108,7 +126,7 @@ impl CqlSession {
         }
         // Stable: within a kind, Cassandra's own order stands, which puts types before their users.
         objects.sort_by(|a, b| (&a.keyspace, a.kind).cmp(&(&b.keyspace, b.kind)));
-        Ok(objects)
+        Ok(Reading::Whole(objects))
     }
 
     async fn read_shapes(&self, operation: &str) -> Result<HashMap<TableName, TableShape>> {
