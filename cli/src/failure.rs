@@ -92,9 +92,12 @@ impl From<VaultError> for Failure {
             | VaultError::ClusterUnknown { .. } => Exit::NotFound,
             VaultError::Config(_) => Exit::Usage,
             VaultError::KeyMissing { .. } | VaultError::WrongKey { .. } => Exit::NotAuthorised,
-            VaultError::NotEncrypted { .. } | VaultError::UnfitStore { .. } | VaultError::Expired { .. } => {
-                Exit::Refused
-            }
+            VaultError::NotEncrypted { .. }
+            | VaultError::UnfitStore { .. }
+            | VaultError::OtherOwner { .. }
+            | VaultError::BackupLocked { .. }
+            | VaultError::NoObjectLock { .. }
+            | VaultError::Expired { .. } => Exit::Refused,
             VaultError::Store(store) => match store.kind {
                 StoreErrorKind::AccessDenied | StoreErrorKind::InvalidCredentials | StoreErrorKind::NoKey => {
                     Exit::NotAuthorised

@@ -339,7 +339,7 @@ fn a_vault_in_a_folder_is_made_once_checked_and_listed() {
     assert_eq!(third.status.code(), Some(0), "{}", stderr(&third));
     assert_eq!(json(&third)["vault"]["vault_id"], id);
     let stranger = vault(&["vault", "init", "--if-missing", "--deployment", "stranger"]);
-    assert_eq!(stranger.status.code(), Some(1), "{}", stderr(&stranger));
+    assert_eq!(stranger.status.code(), Some(7), "{}", stderr(&stranger));
     assert!(stderr(&stranger).contains("RV-VAULT-OWNER"));
 
     let check = vault(&["vault", "check"]);

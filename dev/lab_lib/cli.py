@@ -168,6 +168,9 @@ def _add_up(sub: argparse.ArgumentParser) -> None:
     lab.add_argument("--s3", choices=["versitygw", "minio"], help="the S3 server (default versitygw)")
     lab.add_argument("--store", choices=["s3", "folder"], help="an S3 server (default) or a plain folder")
     lab.add_argument("--encrypt", action="store_true", help="an encrypted vault, with a key of the lab's own")
+    lab.add_argument(
+        "--lock", metavar="PERIOD", help="a bucket with Object Lock; each backup is locked for so long, such as 1h"
+    )
     lab.add_argument("--management", action="store_true", help="RabbitMQ's management plugin, when RabbitMQ is started")
     lab.add_argument("--services-only", action="store_true", help="no Cassandra")
     ringvault = sub.add_argument_group("Ringvault")

@@ -74,6 +74,8 @@ def vault_tables(state: State) -> dict[str, Any]:
     tables = {"vault": vault_settings(state)}
     if state.services["store"].get("encrypt"):
         tables["vault.encryption"] = {"key_file": str(vault_key_file())}
+    if state.services["store"].get("lock"):
+        tables["vault.lock"] = {"mode": "compliance", "period": state.services["store"]["lock"]}
     if state.services["store"]["kind"] != "folder":
         # Beside the vault: what a Medusa of this lab writes.
         tables["vault.medusa.lab"] = {**vault_settings(state), "url": f"s3://{store.BUCKET}/medusa"}

@@ -3,7 +3,7 @@
 import http.client
 import os
 import shutil
-from typing import Any
+from typing import Any, Optional
 
 from . import credentials, install_go, paths, ports, proc, sigv4
 from .errors import LabError
@@ -23,7 +23,7 @@ def kind_of(state: State) -> str:
     return state.services.get("store", {}).get("kind", "versitygw")
 
 
-def choose(state: State, store: str, s3: str, encrypt: bool) -> None:
+def choose(state: State, store: str, s3: str, encrypt: bool, lock: Optional[str]) -> None:
     """Settles the kind at the first `up`; later ones must agree, for the vault lies in it."""
     entry = state.services.setdefault("store", {})
     if not entry.get("url"):
@@ -47,6 +47,16 @@ def choose(state: State, store: str, s3: str, encrypt: bool) -> None:
         )
     if encrypt:
         entry["encrypt"] = True
+    if lock and entry["kind"] == "folder":
+        raise LabError("a plain folder locks nothing. Next: leave out --lock, or --store folder", 2)
+    if lock and entry.get("vault") and not entry.get("lock"):
+        raise LabError(
+            "this lab's bucket was made without Object Lock. Next: leave --lock out, or dev/lab down --purge first, or "
+            "another RINGVAULT_LAB_DIR",
+            6,
+        )
+    if lock:
+        entry["lock"] = lock
 
 
 def _command(kind: str, port: int) -> tuple[list, dict[str, str]]:
@@ -87,9 +97,10 @@ def _ready(endpoint: str) -> bool:
     return status == 200
 
 
-def _make_bucket(endpoint: str) -> None:
+def _make_bucket(endpoint: str, with_locks: bool) -> None:
     access, secret = keys()
-    status, body = sigv4.request("PUT", endpoint, f"/{BUCKET}", access, secret, REGION)
+    extra = {"x-amz-bucket-object-lock-enabled": "true"} if with_locks else {}
+    status, body = sigv4.request("PUT", endpoint, f"/{BUCKET}", access, secret, REGION, extra)
     # 409: it is there already, and ours, for nobody else has a key.
     if status not in (200, 409):
         raise LabError(f"the store at {endpoint} refused to make the bucket {BUCKET}: {status} {body[:300]}", 9)
@@ -117,7 +128,7 @@ def up(state: State) -> None:
         entry["folder"] = str(paths.SERVICES / "store" / entry["kind"] / "data")
         state.save()
         proc.wait_for(entry["kind"], lambda: _ready(endpoint), process, log)
-        _make_bucket(endpoint)
+        _make_bucket(endpoint, bool(entry.get("lock")))
         entry["bucket"] = BUCKET
         process["ready"] = True
         state.save()

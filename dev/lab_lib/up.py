@@ -57,7 +57,7 @@ def _toolchain_note(with_cassandra: bool) -> None:
 
 def run(options: argparse.Namespace) -> int:
     with exclusive() as state:
-        store.choose(state, options.store, options.s3, options.encrypt)
+        store.choose(state, options.store, options.s3, options.encrypt, options.lock)
         cluster = None if options.services_only else clusters.settle(state, options.cluster, _asked(options))
         with_ringvault = not options.no_ringvault
         if with_ringvault:

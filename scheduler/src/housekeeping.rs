@@ -91,7 +91,9 @@ async fn sweep(ctx: &Context, conn: &mut PgConnection) -> StateResult<()> {
             break;
         }
     }
-    around!("housekeeping.forget-rest").run(history::forget_rest(conn, keep.age, BATCH)).await?;
+    // A worker that is not even silent is no history, however little of that is kept.
+    let age = keep.age.max(delta(ctx.config.timing.worker_silence));
+    around!("housekeeping.forget-rest").run(history::forget_rest(conn, age, BATCH)).await?;
     Ok(())
 }
 

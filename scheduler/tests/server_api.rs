@@ -203,6 +203,13 @@ async fn a_policy_file_is_applied_whole_or_not_at_all(db: PgPool) {
     assert!(refused.text.contains("line 9") && refused.text.contains("schedul"), "{}", refused.text);
     let never = put(&http, "", &NIGHTLY.replace("0 2 * * *", "0 2 30 2 *")).await;
     assert_eq!(never.refused(400), "RV-POLICY", "the 30th of February");
+    let locked = put(&http, "", &NIGHTLY.replace("rpo", "lock = '400d'\nrpo")).await;
+    assert_eq!(locked.refused(400), "RV-POLICY", "the vault has no locks");
+    assert!(
+        locked.text.contains("policy.nightly.lock") && locked.text.contains("[vault.lock]"),
+        "{}",
+        locked.text
+    );
     let changed = put(&http, "", &NIGHTLY.replace("24h", "12h")).await.json(200);
     assert_eq!(changed["changed"][0]["fields"][0]["field"], "rpo");
     let next = http.get("/v1/policies/nightly/next?count=3").await.json(200);

@@ -165,6 +165,9 @@ async fn guards_refuse_what_would_lose_data(db: PgPool) {
     lab.run(&workers).await;
     let restore = json!({"source": "c", "backup": "b1", "target": "c", "truncate": true});
     assert_eq!(http.post("/v1/restores", restore).await.refused(422), "RV-NOT-CONFIRMED");
+    let locked = http.post("/v1/backups", json!({"cluster": "c", "lock_seconds": 86_400})).await;
+    assert_eq!(locked.refused(400), "RV-INVALID");
+    assert!(locked.text.contains("lock_seconds") && locked.text.contains("[vault.lock]"), "{}", locked.text);
     let unknown = json!({"cluster": "c", "backup": "none"});
     assert_eq!(http.post("/v1/verifications", unknown).await.refused(404), "RV-BACKUP-UNKNOWN");
 

@@ -254,6 +254,7 @@ fn snapshot() -> TaskPayload {
         coverage: RequiredCoverage::default(),
         policy: None,
         tags: std::collections::BTreeMap::new(),
+        lock_seconds: None,
     })
 }
 

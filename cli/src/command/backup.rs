@@ -1,6 +1,6 @@
 //! `ringvault backup`: taking, listing and deleting backups.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
@@ -72,6 +72,9 @@ pub(crate) struct CreateArgs {
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
+    /// Nobody can delete it for so long, such as 400d; never less than the vault's own period
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    lock: Option<Duration>,
     #[command(flatten)]
     start: StartArgs,
 }
@@ -178,6 +181,7 @@ async fn create(context: &Context, client: &Client, args: &CreateArgs) -> Outcom
         tags: args.tags.iter().cloned().collect::<BTreeMap<_, _>>(),
         max_parallel_nodes: args.max_parallel_nodes,
         rate_limit: args.rate_limit,
+        lock_seconds: args.lock.map(|lock| lock.as_secs()),
         policy: None,
     };
     if args.start.dry_run {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
     backup::{BackupState, Scope},
-    job::{BackupSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec},
+    job::{BackupSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec, check_lock_seconds},
     restore::InvalidRename,
     selection::{Selection, is_system_keyspace},
 };
@@ -27,9 +27,26 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
         JobSpec::Backup(spec) if spec.max_parallel_nodes == Some(0) => {
             Err(SubmitError::Invalid { field: "max_parallel_nodes", why: "begins with 1".to_owned() })
         }
+        JobSpec::Backup(BackupSpec { lock_seconds: Some(seconds), .. }) => {
+            check_lock_seconds(*seconds).map_err(|why| SubmitError::Invalid { field: "lock_seconds", why })
+        }
         JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Purge(_) => Ok(()),
     }
 }
+
+/// A backup that is to be locked goes to a vault that locks.
+pub(super) fn lock(spec: &JobSpec, has_locks: bool) -> Result<(), SubmitError> {
+    match spec {
+        JobSpec::Backup(BackupSpec { lock_seconds: Some(_), .. }) if !has_locks => {
+            Err(SubmitError::Invalid { field: "lock_seconds", why: NO_LOCKS.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why no backup can be locked.
+pub const NO_LOCKS: &str =
+    "asks for what this vault has not: there is no [vault.lock] in the scheduler's settings";
 
 fn restore_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
     if spec.drill {
@@ -251,6 +268,22 @@ mod tests {
     fn restore(extra: &str) -> Result<(), &'static str> {
         let text = format!(r#"{{"kind":"restore","source":"a","backup":"b","target":"t"{extra}}}"#);
         meaning(&serde_json::from_str(&text).unwrap()).map_err(|error| error.code())
+    }
+
+    #[test]
+    fn a_lock_is_asked_of_a_vault_that_locks() {
+        let backup = |seconds: u64| -> JobSpec {
+            let text = format!(r#"{{"kind":"backup","cluster":"c","lock_seconds":{seconds}}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let refused = |checked: Result<(), SubmitError>| checked.unwrap_err().to_string();
+        assert!(refused(meaning(&backup(0))).contains("`lock_seconds` lasts a second at least"));
+        assert!(refused(meaning(&backup(u64::MAX))).contains("hundred years"));
+        meaning(&backup(86_400)).unwrap();
+        assert!(refused(lock(&backup(86_400), false)).contains("[vault.lock]"));
+        lock(&backup(86_400), true).unwrap();
+        let without = serde_json::from_str(r#"{"kind":"backup","cluster":"c"}"#).unwrap();
+        lock(&without, false).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod control;
 mod error;
 mod submit;
 
-pub use check::POLICY_SOURCE;
+pub use check::{NO_LOCKS, POLICY_SOURCE};
 pub use control::{Action, Controlled, control, control_in, dry_control};
 pub use error::{ControlError, SubmitError};
 pub use submit::{Prepared, Submission, Submitted, dry_submit, insert, prepare, submit_job};

@@ -113,6 +113,7 @@ pub async fn dry_submit(ctx: &Context, submission: Submission) -> Result<Submitt
 /// backup gets the newest that can be restored.
 pub async fn prepare(ctx: &Context, mut submission: Submission) -> Result<Prepared, SubmitError> {
     check::meaning(&submission.spec)?;
+    check::lock(&submission.spec, ctx.vault.store().lock().is_some())?;
     check::policy_claim(&submission)?;
     let body_hash = hash(&submission.spec)?;
     let mut named_here = false;

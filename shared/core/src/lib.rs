@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod error;
 pub mod id;
 pub mod job;
+pub mod lasting;
 pub mod notice;
 pub mod policy;
 pub mod restore;

@@ -66,6 +66,7 @@ async fn what_is_locked_stays() {
     let rig = locks::Rig::new(config.clone(), 400).await;
     locks::nothing_can_be_deleted(&rig).await;
     locks::reuse_makes_locks_longer(&rig).await;
+    locks::a_backup_may_be_locked_for_longer(&rig).await;
     locks::what_was_put_over_comes_back(&rig, tempfile::tempdir().unwrap()).await;
     locks::a_purge_leaves_what_is_locked(&rig).await;
     locks::a_bucket_without_locks_is_refused(&rig, config).await;

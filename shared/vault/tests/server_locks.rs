@@ -29,6 +29,12 @@ async fn reuse_makes_locks_longer() {
 }
 
 #[tokio::test]
+async fn a_backup_may_be_locked_for_longer() {
+    let (rig, _local) = rig().await;
+    locks::a_backup_may_be_locked_for_longer(&rig).await;
+}
+
+#[tokio::test]
 async fn a_purge_leaves_what_is_locked() {
     let (rig, _local) = rig().await;
     locks::a_purge_leaves_what_is_locked(&rig).await;

@@ -115,6 +115,7 @@ impl Ground {
             tags: BTreeMap::new(),
             selection: Selection::default(),
             coverage: RequiredCoverage::All,
+            lock_seconds: None,
         };
         self.vault.begin_backup(&start).await.unwrap();
         let (dc, rack, address) = ("dc1".to_owned(), "r1".to_owned(), "10.0.0.1".to_owned());

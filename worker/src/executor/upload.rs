@@ -15,9 +15,11 @@ use ringvault_core::{
 };
 use ringvault_fault::point;
 use ringvault_vault::{
+    Vault,
     journal::UploadJournal,
     layout,
     manifest::{self, Figures, Header, ManifestFile, ManifestObjectError},
+    transfer::TransferContext,
     upload::{UploadRequest, Uploaded, upload},
 };
 use tracing::info;
@@ -44,7 +46,8 @@ impl Executor {
         }
         // Without the note nobody knows what the snapshot must hold.
         let view = view.ok_or_else(|| self.snapshot_gone(task))?;
-        let schema_hash = self.put_schema(task, &view.schema).await?;
+        let vault = self.vault.locking_for(task.lock_seconds);
+        let schema_hash = put_schema(&vault, task, &view.schema).await?;
         let reuse = self
             .vault
             .reuse_base(&task.cluster, &task.backup, view.host_id)
@@ -65,7 +68,8 @@ impl Executor {
             scratch: self.job_dir(task.job)?,
             config: self.config.upload,
         };
-        let transfer = self.transfer(handle, task.rate_limit);
+        let transfer =
+            TransferContext { store: vault.store().clone(), ..self.transfer(handle, task.rate_limit) };
         let uploaded = upload(&transfer, request).await.map_err(|error| error.to_task_error())?;
         info!(
             bytes = uploaded.figures.bytes,
@@ -78,17 +82,6 @@ impl Executor {
         let snapshot_cleared = self.let_go(task, &tag).await;
         point!("upload.let-go.after").hit().await?;
         Ok(figures_of(&uploaded, reference(&header, &uploaded), snapshot_cleared))
-    }
-
-    async fn put_schema(&self, task: &UploadTask, schema: &SchemaDump) -> Result<String, TaskError> {
-        let text = serde_json::to_vec(schema)
-            .map_err(|error| TaskError::permanent("RV-INTERNAL", error.to_string()))?;
-        let stored = self
-            .vault
-            .put_schema(&task.cluster, &task.backup, &text)
-            .await
-            .map_err(|error| error.to_task_error())?;
-        Ok(stored.blake3.to_string())
     }
 
     /// Where the job's journal of uploads lies, if there is one.
@@ -167,6 +160,13 @@ impl Executor {
         }
         Ok(newest.map(|(_, key)| key))
     }
+}
+
+async fn put_schema(vault: &Vault, task: &UploadTask, schema: &SchemaDump) -> Result<String, TaskError> {
+    let text =
+        serde_json::to_vec(schema).map_err(|error| TaskError::permanent("RV-INTERNAL", error.to_string()))?;
+    let stored = vault.put_schema(&task.cluster, &task.backup, &text).await;
+    Ok(stored.map_err(|error| error.to_task_error())?.blake3.to_string())
 }
 
 /// Opens the job's journal of uploads, or begins it.

@@ -28,6 +28,7 @@ use crate::{
         route::Route,
     },
     audit,
+    jobs::NO_LOCKS,
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -128,6 +129,10 @@ async fn apply(
             let detail =
                 format!("policy {name}: schedule {:?} never fires; nothing was applied", policy.schedule);
             return Err(ApiError::usage("RV-POLICY", detail).field(format!("policy.{name}.schedule")));
+        }
+        if policy.lock.is_some() && api.ctx.vault.store().lock().is_none() {
+            let detail = format!("policy {name}: lock {NO_LOCKS}; nothing was applied");
+            return Err(ApiError::usage("RV-POLICY", detail).field(format!("policy.{name}.lock")));
         }
     }
     let standing: BTreeMap<_, _> =

@@ -226,6 +226,7 @@ fn plan_backup(
                 coverage: spec.coverage,
                 policy: spec.policy.clone(),
                 tags: spec.tags.clone(),
+                lock_seconds: spec.lock_seconds,
             });
             Ok(nodes.into_iter().map(|host| on_node(host, payload.clone())).collect())
         }
@@ -237,6 +238,7 @@ fn plan_backup(
                 selection: spec.selection.clone(),
                 mode: spec.mode,
                 rate_limit: spec.rate_limit,
+                lock_seconds: spec.lock_seconds,
             });
             let hosts = results(ctx, StageKind::Snapshot).filter_map(|result| match result {
                 TaskResult::Snapshot(snapshot) => Some(snapshot.host_id),

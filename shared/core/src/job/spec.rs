@@ -106,9 +106,28 @@ pub struct BackupSpec {
     /// Bytes a second each node may upload; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// Seconds from its start for which nobody can delete what it needs, in a vault with locks; never less
+    /// than the vault's own period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_seconds: Option<u64>,
     /// The policy that fired it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
+}
+
+/// The longest lock that S3 knows, in seconds: a hundred years.
+pub const LONGEST_LOCK_SECONDS: u64 = 36_500 * 86_400;
+
+/// Whether a backup may be locked for so long.
+///
+/// # Errors
+/// Why not, to be read after the field's name.
+pub fn check_lock_seconds(seconds: u64) -> Result<(), String> {
+    match seconds {
+        0 => Err("lasts a second at least".to_owned()),
+        1..=LONGEST_LOCK_SECONDS => Ok(()),
+        _ => Err("is longer than the hundred years that S3 knows".to_owned()),
+    }
 }
 
 /// How deep a verify looks.

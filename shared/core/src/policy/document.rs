@@ -10,7 +10,9 @@ use super::{InvalidSchedule, Retention, Schedule, Window};
 use crate::{
     ClusterName, PolicyName,
     cluster::RequiredCoverage,
-    job::{BackupMode, BackupSpec, DrillSpec, JobSpec, PurgeSpec, RestoreMethod, VerifyLevel},
+    job::{
+        BackupMode, BackupSpec, DrillSpec, JobSpec, PurgeSpec, RestoreMethod, VerifyLevel, check_lock_seconds,
+    },
     restore::DataCenterMap,
     selection::{Selection, TableName},
     toml_text::from_toml,
@@ -100,11 +102,11 @@ pub struct Policy {
     #[serde(default)]
     pub level: VerifyLevel,
     /// The longest time without a good backup that the owner accepts.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::lasting")]
     #[schemars(with = "Option<String>")]
     pub rpo: Option<std::time::Duration>,
     /// The longest restore that the owner accepts.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::lasting")]
     #[schemars(with = "Option<String>")]
     pub rto: Option<std::time::Duration>,
     /// Instants missed.
@@ -126,6 +128,10 @@ pub struct Policy {
     /// Uploads at once over the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel_nodes: Option<u32>,
+    /// How long from its start nobody can delete a backup, such as `400d`, in a vault with locks.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::lasting")]
+    #[schemars(with = "Option<String>")]
+    pub lock: Option<std::time::Duration>,
     /// The cluster that a drill brings the backup to; its own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<ClusterName>,
@@ -200,6 +206,9 @@ impl Policy {
             return Err(meaning("retries and max_parallel_nodes begin with 1"));
         }
         self.rate_limit_bytes().map_err(|error| meaning(&error.to_string()))?;
+        if let Some(lock) = self.lock {
+            check_lock_seconds(lock.as_secs()).map_err(|why| meaning(&format!("lock {why}")))?;
+        }
         Ok(())
     }
 
@@ -217,6 +226,7 @@ impl Policy {
             (self.rpo.is_some(), "rpo", backup, "backup"),
             (self.rate_limit.is_some(), "rate_limit", backup || drill, "backup and drill"),
             (self.max_parallel_nodes.is_some(), "max_parallel_nodes", backup, "backup"),
+            (self.lock.is_some(), "lock", backup, "backup"),
             (self.level != VerifyLevel::default(), "level", verify, "verify"),
             (self.retention.is_some(), "retention", !verify && !drill, "backup and purge"),
             (self.target.is_some(), "target", drill, "drill"),
@@ -259,6 +269,7 @@ impl Policy {
                 tags: BTreeMap::new(),
                 max_parallel_nodes: self.max_parallel_nodes,
                 rate_limit: self.rate_limit_bytes().ok().flatten(),
+                lock_seconds: self.lock.map(|lock| lock.as_secs()),
                 policy: Some(name.clone()),
             })),
             PolicyAction::Purge => Some(JobSpec::Purge(PurgeSpec {
@@ -353,6 +364,8 @@ rate_limit = "100MiB"
             ("verify", "dc_map = { a = ['b'] }", false),
             ("drill", keep, false),
             ("drill", "mode = 'full'", false),
+            ("backup", "lock = '400d'", true),
+            ("verify", "lock = '400d'", false),
         ] {
             let answer = policy(action, field);
             assert_eq!(answer.is_ok(), applies, "{action} {field}: {answer:?}");
@@ -375,6 +388,8 @@ rate_limit = "100MiB"
             ("retention = {", "retention = { keep_lsat = 1, "),
             ("rpo =", "window = \"22:00\"\nrpo ="),
             ("rpo =", "level = \"digest\"\nrpo ="),
+            ("rpo =", "lock = \"0s\"\nrpo ="),
+            ("rpo =", "lock = \"101y\"\nrpo ="),
         ] {
             assert!(parse_policies(&NIGHTLY.replace(from, to)).is_err(), "{from} -> {to}");
         }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     BackupName,
     backup::{BackupFacts, Scope},
+    lasting::lasting,
 };
 
 /// What to keep. Absent rules do not apply; with none at all, everything stays.
@@ -29,7 +30,7 @@ pub struct Retention {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_last: Option<u32>,
     /// Older than this goes, such as `30d`.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "humantime_serde")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::lasting")]
     #[schemars(with = "Option<String>")]
     pub max_age: Option<std::time::Duration>,
     /// The newest of each of the last so many days (UTC) that have one.
@@ -85,7 +86,7 @@ pub fn select_expired(backups: &[BackupFacts], retention: &Retention, now: DateT
         let age = now - backup.started_at;
         let max_age = retention.max_age.and_then(|age| Duration::from_std(age).ok());
         let reason = if let Some(max_age) = max_age.filter(|max_age| age > *max_age) {
-            format!("older than {}", humantime::format_duration(max_age.to_std().unwrap_or_default()))
+            format!("older than {}", lasting(max_age.to_std().unwrap_or_default()))
         } else if let Some(kept) = kept {
             let stays = if counts(backup) {
                 kept.contains(&backup.name)

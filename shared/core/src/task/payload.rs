@@ -100,6 +100,9 @@ pub struct SnapshotTask {
     pub policy: Option<PolicyName>,
     /// Labels.
     pub tags: BTreeMap<String, String>,
+    /// Seconds from its start for which it is locked, where that is longer than the vault's own period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_seconds: Option<u64>,
 }
 
 /// `upload`: components by content, packs, then the node's manifest; lets the snapshot go.
@@ -117,6 +120,10 @@ pub struct UploadTask {
     pub mode: BackupMode,
     /// Bytes a second; no limit when absent.
     pub rate_limit: Option<u64>,
+    /// Seconds from the backup's start for which it is locked, where that is longer than the vault's own
+    /// period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_seconds: Option<u64>,
 }
 
 /// A node's manifest that was accepted: the seal names it by hash.

@@ -46,6 +46,9 @@ pub struct StartRecord {
     /// How much of the ring it must hold.
     #[serde(default)]
     pub coverage: RequiredCoverage,
+    /// Seconds from its start for which it is locked, where that is longer than the vault's own period.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock_seconds: Option<u64>,
 }
 
 impl StartRecord {
@@ -62,6 +65,7 @@ impl StartRecord {
             tags: task.tags.clone(),
             selection: task.selection.clone(),
             coverage: task.coverage,
+            lock_seconds: task.lock_seconds,
         }
     }
 }
@@ -75,11 +79,9 @@ impl Vault {
     pub async fn begin_backup(&self, start: &StartRecord) -> VaultResult<()> {
         self.check_owner().await?;
         let (cluster, backup) = (&start.cluster, &start.backup);
+        let store = &self.store().locking_for(start.lock_seconds);
         let taken = |job| VaultError::NameTaken { cluster: cluster.clone(), backup: backup.clone(), job };
-        if !around!("vault.start")
-            .run(record::create(self.store(), &layout::start(cluster, backup), start))
-            .await?
-        {
+        if !around!("vault.start").run(record::create(store, &layout::start(cluster, backup), start)).await? {
             let there = self.start_record(cluster, backup).await?;
             if there.job != start.job {
                 return Err(taken(there.job));

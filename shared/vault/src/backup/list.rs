@@ -144,6 +144,7 @@ impl Vault {
                 tags: BTreeMap::new(),
                 selection: Selection::default(),
                 coverage: RequiredCoverage::default(),
+                lock_seconds: None,
             }),
             _ => None,
         });

@@ -86,7 +86,8 @@ impl Vault {
         reuses: &BTreeSet<BackupName>,
     ) -> VaultResult<Option<SealLock>> {
         let Some(settings) = self.store().lock() else { return Ok(None) };
-        let LockConfig { mode, .. } = *settings;
+        let settings = settings.for_backup(start.lock_seconds);
+        let LockConfig { mode, .. } = settings;
         let (cluster, backup) = (&start.cluster, &start.backup);
         let until = start.started_at + settings.period();
         let mut folders = BTreeMap::new();

@@ -153,6 +153,11 @@ impl Vault {
         if let Some(sealed) = self.sealed_by(task).await? {
             return Ok(sealed);
         }
+        self.locking_for(start.lock_seconds).judge_and_seal(task, start).await
+    }
+
+    async fn judge_and_seal(&self, task: &SealTask, start: StartRecord) -> VaultResult<SealRecord> {
+        let (cluster, backup) = (&task.cluster, &task.backup);
         let manifests = Arc::new(self.fetch_manifests(task).await?);
         let mut headers = Vec::with_capacity(manifests.len());
         let mut nodes = Vec::with_capacity(manifests.len());

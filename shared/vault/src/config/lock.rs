@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use ringvault_core::job::LONGEST_LOCK_SECONDS;
 use serde::{Deserialize, Serialize};
 
 use super::{Checksums, ConfigError, VaultConfig};
 
-/// Longest lock that S3 knows, in days.
-const MAX_DAYS: u64 = 36_500;
 /// The part of the period that locks are set longer than needed, where nothing else is said.
 const AHEAD: u32 = 4;
 
@@ -57,8 +56,19 @@ impl LockConfig {
 
     /// For how long a lock is set that is set now.
     pub fn set_for(&self) -> TimeDelta {
-        let ahead = self.ahead.unwrap_or(self.period / AHEAD);
-        TimeDelta::from_std(self.period.saturating_add(ahead)).unwrap_or(TimeDelta::MAX)
+        let longest = Duration::from_secs(LONGEST_LOCK_SECONDS);
+        TimeDelta::from_std(self.period.saturating_add(self.ahead()).min(longest)).unwrap_or(TimeDelta::MAX)
+    }
+
+    /// How much longer than needed a lock is set.
+    fn ahead(&self) -> Duration {
+        self.ahead.unwrap_or(self.period / AHEAD)
+    }
+
+    /// The locks of a backup that asks to be locked for so many seconds: never for less than every backup.
+    pub(crate) fn for_backup(&self, seconds: Option<u64>) -> Self {
+        let asked = Duration::from_secs(seconds.unwrap_or_default());
+        Self { period: self.period.max(asked), ahead: Some(self.ahead()), ..self.clone() }
     }
 
     pub(super) fn check(&self, of: &VaultConfig) -> Result<(), ConfigError> {
@@ -66,11 +76,10 @@ impl LockConfig {
             let value = humantime::format_duration(value).to_string();
             Err(ConfigError::Unusable { setting, value, why: why.to_owned() })
         };
-        let ahead = self.ahead.unwrap_or(self.period / AHEAD);
         if self.period < Duration::from_secs(1) {
             return unusable("lock.period", self.period, "a lock lasts a second at least");
         }
-        if self.period.saturating_add(ahead) > Duration::from_secs(MAX_DAYS * 86_400) {
+        if self.period.saturating_add(self.ahead()) > Duration::from_secs(LONGEST_LOCK_SECONDS) {
             return unusable(
                 "lock.period",
                 self.period,

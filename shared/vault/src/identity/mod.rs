@@ -167,6 +167,14 @@ impl Vault {
         self
     }
 
+    /// The same vault, for a backup that asks to be locked for so many seconds
+    /// ([`StartRecord`](crate::backup::StartRecord)): what it puts is locked for so long at least, where
+    /// there are locks.
+    #[must_use]
+    pub fn locking_for(&self, seconds: Option<u64>) -> Self {
+        Self { store: self.store.locking_for(seconds), ..self.clone() }
+    }
+
     /// The store under it.
     pub const fn store(&self) -> &Store {
         &self.store

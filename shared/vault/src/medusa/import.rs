@@ -147,6 +147,7 @@ impl Vault {
             tags: tags(store, from),
             selection: Selection::default(),
             coverage: RequiredCoverage::All,
+            lock_seconds: None,
         };
         let finished = from.nodes.values().filter_map(|node| node.finished).max().unwrap_or(started);
         let seal = self.write_imported(start, nodes, finished, dry_run).await?;

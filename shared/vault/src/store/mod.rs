@@ -334,6 +334,15 @@ impl Store {
         }
     }
 
+    /// The same store; what is put there is locked for so many seconds at least, where there are locks.
+    pub(crate) fn locking_for(&self, seconds: Option<u64>) -> Self {
+        let mut store = self.clone();
+        if let Kind::S3(s3) = &mut store.0 {
+            *s3 = s3.locking_for(seconds);
+        }
+        store
+    }
+
     /// Until when what is read at `key` is locked; `None`: it is not.
     pub async fn locked_until(&self, key: &str) -> StoreResult<Option<DateTime<Utc>>> {
         check(key, "HeadObject")?;

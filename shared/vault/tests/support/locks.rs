@@ -204,6 +204,40 @@ pub async fn reuse_makes_locks_longer(rig: &Rig) {
     }
 }
 
+/// A backup that asks for more than every backup gets is locked for so long, whole, and whether its nodes put it so
+/// or not; one that asks for less gets what every backup gets.
+pub async fn a_backup_may_be_locked_for_longer(rig: &Rig) {
+    let settings = rig.settings(Some(lock(LockMode::Compliance, 3_600, 1_800)));
+    let mut world = world(&settings).await;
+    let every = world.backup("every").await.lock.unwrap();
+    let soon = world.lab.store.locked_until(&world.data_of("every").await[0]).await.unwrap().unwrap();
+    assert!(soon < every.until + TimeDelta::hours(1));
+    for (backup, nodes_know) in [("told", true), ("untold", false)] {
+        (world.lock_seconds, world.nodes_know) = (Some(3 * 3_600), nodes_know);
+        world.nodes[0].rewrite("ks", "t", "0", "Data.db", &content(backup, 30_000));
+        let sealed = world.backup(backup).await;
+        let until = sealed.lock.as_ref().unwrap().until;
+        assert_eq!(until, sealed.start.started_at + TimeDelta::hours(3));
+        let own = world.keys(&format!("clusters/{}/backups/{backup}/", world.cluster)).await;
+        assert!(own.len() > 5, "start, seal, manifests, index, schema and data: {own:?}");
+        let reused = world.data_of("every").await;
+        let locked = async |key: &str| world.lab.store.locked_until(key).await.unwrap().unwrap() >= until;
+        for key in own.iter().map(String::as_str).chain(["vault.json"]) {
+            assert!(locked(key).await, "{backup}: {key}");
+            let version = rig.versions(&settings, key).await.remove(0);
+            assert_eq!(rig.steal(&settings, key, &version).await, Some(rig.refusal), "{backup}: {key}");
+        }
+        let mut longer = 0;
+        for key in &reused {
+            longer += usize::from(locked(key).await);
+        }
+        assert_eq!(longer, reused.len() - 1, "what it does not name any more is left to itself");
+    }
+    world.lock_seconds = Some(60);
+    let less = world.backup("less").await;
+    assert_eq!(less.lock.unwrap().until, less.start.started_at + TimeDelta::hours(1));
+}
+
 /// What a purge takes and is still locked stays, is told of, and goes with the next.
 pub async fn a_purge_leaves_what_is_locked(rig: &Rig) {
     let settings = rig.settings(Some(lock(LockMode::Compliance, 5, 25)));

@@ -30,6 +30,7 @@ use ringvault_vault::{
     manifest::{Header, SstableEntry},
     progress::TransferProgress,
     purge::MarkOutcome,
+    transfer::TransferContext,
     upload::{Uploaded, upload},
     verify::{SstableInspection, StructureCheck},
 };
@@ -89,6 +90,10 @@ pub struct World {
     pub epoch: DateTime<Utc>,
     /// How long after the one before each other does.
     pub step: TimeDelta,
+    /// What each backup asks for.
+    pub lock_seconds: Option<u64>,
+    /// Whether nodes are told of it.
+    pub nodes_know: bool,
     begun: HashMap<BackupName, DateTime<Utc>>,
 }
 
@@ -141,6 +146,8 @@ impl World {
             schema,
             epoch,
             step,
+            lock_seconds: None,
+            nodes_know: true,
             begun: HashMap::new(),
         }
     }
@@ -152,7 +159,19 @@ impl World {
         let (selection, schema) = (Selection::default(), schema_of(&["t"]));
         let (epoch, step) = (DateTime::from_timestamp(1_700_000_000, 0).unwrap(), TimeDelta::minutes(1));
         let (nodes, begun) = (Vec::new(), HashMap::new());
-        Self { vault, cluster: lab.cluster.clone(), lab, nodes, selection, schema, epoch, step, begun }
+        Self {
+            vault,
+            cluster: lab.cluster.clone(),
+            lab,
+            nodes,
+            selection,
+            schema,
+            epoch,
+            step,
+            lock_seconds: None,
+            nodes_know: true,
+            begun,
+        }
     }
 
     pub fn topology(&self) -> Topology {
@@ -179,6 +198,7 @@ impl World {
             tags: [("why".to_owned(), "test".to_owned())].into(),
             selection: self.selection.clone(),
             coverage: RequiredCoverage::All,
+            lock_seconds: self.lock_seconds,
         }
     }
 
@@ -207,12 +227,14 @@ impl World {
 
     /// Steps two and three: a node uploads what it has now.
     pub async fn bring(&mut self, node: usize, backup: &str) -> (NodeManifestRef, Uploaded) {
-        let schema = self.vault.put_schema(&self.cluster, &name(backup), &self.schema).await.unwrap();
+        let vault = self.vault.locking_for(self.lock_seconds.filter(|_| self.nodes_know));
+        let schema = vault.put_schema(&self.cluster, &name(backup), &self.schema).await.unwrap();
         let header = self.header(node, backup, &schema.blake3.to_string());
         let reuse = self.vault.reuse_base(&self.cluster, &name(backup), header.host_id).await.unwrap();
         let snapshot = Arc::new(self.nodes[node].snapshot());
         let request = self.lab.request(header.clone(), snapshot, reuse);
-        let uploaded = Box::pin(upload(&self.lab.context(), request)).await.unwrap();
+        let context = TransferContext::new(vault.store().clone());
+        let uploaded = Box::pin(upload(&context, request)).await.unwrap();
         let manifest = NodeManifestRef {
             host_id: header.host_id,
             key: uploaded.key.clone(),

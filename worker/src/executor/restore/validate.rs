@@ -30,7 +30,7 @@ impl Executor {
         let plan = self.read_plan(task).await?;
         let cql = self.node.cql().await?;
         let existing = cql.schema().await?;
-        let ranges = sample(&plan.target.ranges());
+        let ranges = spread(&plan.target.ranges());
         let mut result = ValidateResult { tables: 0, rows_read: 0, problems: Vec::new() };
         // Roles were compared row by row when they were put in place.
         let tables: Vec<_> = plan.tables.iter().filter(|table| table.keyspace != AUTH_KEYSPACE).collect();
@@ -42,7 +42,15 @@ impl Executor {
                 continue;
             };
             result.tables += 1;
-            match cql.read_sample(table, shape, &ranges, ROWS, Consistency::Quorum).await {
+            let read = async |ranges: &[TokenRange]| {
+                cql.read_sample(table, shape, ranges, ROWS, Consistency::Quorum).await
+            };
+            // A small table is read whole, and no row of it twice.
+            let rows = match read(&[TokenRange::full()]).await {
+                Ok(first) if first >= u64::from(ROWS) => read(&ranges).await.map(|rows| rows.max(first)),
+                read => read,
+            };
+            match rows {
                 Ok(0) => result.problems.extend(none_read(table, plan.facts.get(*source))),
                 Ok(rows) => result.rows_read += rows,
                 Err(error) if error.class() == ringvault_core::ErrorClass::Environment => {
@@ -66,10 +74,10 @@ fn none_read(table: &TableName, planned: Option<&PlannedTable>) -> Option<String
     })
 }
 
-/// The whole ring, which a small table is read by, and ranges spread evenly over it.
-fn sample(ranges: &[TokenRange]) -> Vec<TokenRange> {
+/// Some of the ranges, spread evenly over the ring.
+fn spread(ranges: &[TokenRange]) -> Vec<TokenRange> {
     let step = ranges.len().div_ceil(RANGES).max(1);
-    std::iter::once(TokenRange::full()).chain(ranges.iter().step_by(step).copied()).collect()
+    ranges.iter().step_by(step).copied().collect()
 }
 
 #[cfg(test)]

@@ -155,6 +155,11 @@ impl S3Store {
         self.lock.as_ref()
     }
 
+    /// The same store, with the locks of a backup that asks to be locked for so many seconds.
+    pub(super) fn locking_for(&self, seconds: Option<u64>) -> Self {
+        Self { lock: self.lock.as_ref().map(|lock| lock.for_backup(seconds)), ..self.clone() }
+    }
+
     pub(super) const fn as_of(&self) -> Option<DateTime<Utc>> {
         self.as_of
     }
