@@ -104,7 +104,7 @@ async fn send(channel: &Channel, key: &str, body: Vec<u8>) {
         .expect("published");
 }
 
-/// A cluster's workers: announce themselves, and do at once what they are granted.
+/// A cluster's workers: announce themselves, each minute again, and do at once what they are granted.
 async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Connection {
     let connection = Connection::connect(&url, ConnectionProperties::default()).await.expect("the broker");
     let channel = connection.create_channel().await.expect("a channel");
@@ -114,7 +114,7 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
         .exchange_declare(TASKS.into(), ExchangeKind::Direct, declare, FieldTable::default())
         .await
         .expect("the exchange");
-    let mut consumers = Vec::new();
+    let (mut consumers, mut hellos) = (Vec::new(), Vec::new());
     for host in &hosts {
         let worker = Worker::beside(*host);
         let queue = worker_queue(worker.id);
@@ -137,10 +137,20 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
             .expect("a consumer");
         let Beat::Hello(mut hello) = worker.hello(&hosts) else { unreachable!("a hello") };
         hello.cluster = name.parse().expect("a name");
-        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello));
+        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello.clone()));
         send(&channel, HEARTBEAT_KEY, beat.to_bytes().expect("small")).await;
+        hellos.push(hello);
         consumers.push(consumer.map(move |delivery| (worker.clone(), delivery)));
     }
+    let again = channel.clone();
+    tokio::spawn(async move {
+        let every = Duration::from_mins(1) / u32::try_from(hellos.len()).expect("few nodes");
+        for hello in hellos.into_iter().cycle() {
+            tokio::time::sleep(every).await;
+            let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello));
+            send(&again, HEARTBEAT_KEY, beat.to_bytes().expect("small")).await;
+        }
+    });
     tokio::spawn(async move {
         let mut offers: HashMap<(WorkerId, TaskId), TaskOffer> = HashMap::new();
         let mut messages = stream::select_all(consumers);
@@ -177,7 +187,7 @@ fn scheduler(lab: &Lab, db: &PgPool, broker: &Broker, (n, rounds): (usize, bool)
         "id = \"bench-{n}\"\nlisten = \"127.0.0.1:0\"\n[postgres]\nurl = \"{}\"\n[rabbitmq]\nurl = \"{}\"\n\
          [vault]\nurl = \"file://{path}/vault\"\ndeployment = \"test\"\n\
          [signing]\nkey_file = \"{path}/key\"\n[api]\n\
-         admin_token_file = \"{path}/token\"\n{history}[timing]\nworker_silence = \"1h\"\n{sent}",
+         admin_token_file = \"{path}/token\"\n{history}[timing]\nworker_silence = \"5m\"\n{sent}",
         db.connect_options().to_url_lossy(),
         broker.url(),
         history = if rounds { format!("[history]\n{KEPT}\n") } else { String::new() },

@@ -4,8 +4,11 @@ mod support;
 
 use chrono::Utc;
 use ringvault_core::job::JobState;
-use ringvault_queue::{Beat, message::NodeGoodbye};
-use ringvault_scheduler::dispatch;
+use ringvault_queue::{
+    Beat,
+    message::{NodeGoodbye, NodeHello},
+};
+use ringvault_scheduler::{dispatch, registry};
 use ringvault_state::registry::{
     clusters,
     forgotten::{self, Forgotten},
@@ -176,6 +179,66 @@ async fn nodes_that_disagree_on_the_ring_do_not_take_turns(db: PgPool) {
         .expect("the workers");
     lab.beat(&workers[2].hello(&all)).await;
     assert_eq!(history(&lab).await, 3, "of the workers that are there");
+}
+
+/// What a worker and its node are known by.
+async fn heard(lab: &Lab, worker: &Worker) -> (i64, String, Option<String>, bool) {
+    sqlx::query_as(
+        "select w.disk_free, n.schema_version, w.problem,
+             least(w.last_seen, n.last_seen) > now() - interval '30 seconds'
+         from workers w join nodes n on n.cluster = w.cluster and n.host_id = w.host_id where w.id = $1",
+    )
+    .bind(worker.id.0)
+    .fetch_one(&lab.ctx.db)
+    .await
+    .expect("the worker and its node")
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_worker_that_says_nothing_new_is_heard_at_once(db: PgPool) {
+    let lab = Lab::new(db).await;
+    let workers = lab.nodes(2).await;
+    let ring = [host(1), host(2)];
+    let Beat::Hello(mut hello) = workers[0].hello(&ring) else { panic!("a hello") };
+    hello.schema_version = Some("v1".to_owned());
+    let says = async |hello: &NodeHello| registry::hello(&lab.ctx, hello).await.expect("heard");
+    let long_ago = async || {
+        for table in ["workers", "nodes"] {
+            let text = format!("update {table} set last_seen = now() - interval '1 hour'");
+            sqlx::query(sqlx::AssertSqlSafe(text)).execute(&lab.ctx.db).await.expect("the past");
+        }
+    };
+    assert!(says(&hello).await, "its schema is new");
+    long_ago().await;
+    hello.disk.free = 7;
+    assert!(says(&hello).await, "it was silent");
+    assert!(!says(&hello).await, "nothing is new");
+    assert_eq!(heard(&lab, &workers[0]).await, (7, "v1".to_owned(), None, true));
+    hello.problem = Some("its disk is full".to_owned());
+    assert!(says(&hello).await);
+    assert_eq!(heard(&lab, &workers[0]).await.2, hello.problem);
+    assert_eq!(history(&lab).await, 1);
+
+    // What is the same may mean something else once the ring, the cluster or the node was given up.
+    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
+    clusters::unbind(&mut conn, &cluster()).await.expect("rebound");
+    assert!(says(&hello).await);
+    let bound = clusters::lock(&mut conn, &cluster()).await.expect("read").expect("the cluster");
+    assert_eq!(bound, ring, "it is bound again");
+    long_ago().await;
+    let forget = (&cluster(), host(1));
+    let silence = chrono::TimeDelta::seconds(90);
+    assert_eq!(forgotten::forget(&mut conn, forget, silence).await.expect("asked"), Forgotten::Now);
+    assert!(says(&hello).await, "the node is back");
+    let listed =
+        ringvault_state::read::nodes::list(&mut conn, Some(&cluster()), silence).await.expect("listed");
+    assert_eq!(listed.len(), 2);
+    // A database of the release before has no hash of the ring: it is noted once.
+    sqlx::query("update topologies set digest = null").execute(&mut *conn).await.expect("the past");
+    assert!(says(&hello).await);
+    assert!(!says(&hello).await);
+    hello.incarnation = uuid::Uuid::now_v7();
+    assert!(says(&hello).await, "another run of it");
 }
 
 #[sqlx::test(migrations = "../migrations")]

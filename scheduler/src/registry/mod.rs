@@ -5,6 +5,7 @@
 //! worker never writes into, or truncates, the original's backups or tables.
 
 mod bond;
+mod said;
 
 use ringvault_core::{
     ClusterName, HostId, WorkerId,
@@ -17,12 +18,10 @@ use ringvault_state::{
     PgConnection, StateError, StateResult,
     registry::{
         clusters, forgotten, topologies, votes,
-        workers::{self, Announcement, Heard},
+        workers::{self, Announcement, Heard, Repeat},
     },
     tasks::{self, due},
 };
-
-use sha2::{Digest, Sha256};
 
 use crate::{
     Context,
@@ -31,11 +30,28 @@ use crate::{
 };
 use bond::{Bond, bond_of};
 
-/// Takes a worker's announcement. Whether it is welcome, so that tasks may have a place now.
+/// Takes a worker's announcement. Whether tasks may have a place now that had none: it is welcome, and is new or says
+/// something new, or was not heard of for a while.
 pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError> {
+    let ring = hello.topology.as_ref().filter(|seen| !seen.nodes.is_empty()).map(said::ring);
+    let said = said::said(hello, ring.as_deref());
+    let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+    let silence = delta(ctx.config.timing.worker_silence);
+    let key = (hello.worker, hello.incarnation, said.as_slice());
+    let disk = (hello.disk.total, hello.disk.free);
+    match around!("registry.repeat").run(workers::repeat(&mut conn, key, disk, silence)).await? {
+        Repeat::Heard => return Ok(false),
+        Repeat::AfterSilence => return Ok(true),
+        Repeat::No => drop(conn),
+    }
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
-    clusters::add(&mut tx, &hello.cluster).await?;
-    let bound_to = clusters::lock(&mut tx, &hello.cluster).await?.unwrap_or_default();
+    let bound_to = match clusters::lock(&mut tx, &hello.cluster).await? {
+        Some(hosts) => hosts,
+        None => {
+            clusters::add(&mut tx, &hello.cluster).await?;
+            clusters::lock(&mut tx, &hello.cluster).await?.unwrap_or_default()
+        }
+    };
     let refused = match bond_of(&bound_to, hello) {
         Bond::Stranger(why) => Some(why),
         Bond::Member => another_has_the_place(ctx, &mut tx, hello).await?,
@@ -45,13 +61,17 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
         tracing::warn!(%worker, %cluster, reason, "a worker is refused");
     }
     let welcome = refused.is_none();
-    let heard = workers::announce(&mut tx, &announcement(hello, refused)).await?;
+    let announcement = Announcement { said, sees: ring, ..announcement(hello, refused) };
+    let heard = workers::announce(&mut tx, &announcement).await?;
     if heard == Heard::Stale {
         tracing::debug!(worker = %hello.worker, "an announcement of an earlier run of the worker");
         return Ok(false);
     }
     if welcome {
-        keep_ring(ctx, &mut tx, hello, bound_to.is_empty()).await?;
+        if let (Some(seen), Some(ring)) = (&hello.topology, &announcement.sees) {
+            keep_ring(ctx, &mut tx, (&hello.cluster, seen, ring), bound_to.is_empty()).await?;
+        }
+        keep_node(&mut tx, hello).await?;
     }
     ringvault_state::commit(tx, around!("registry.hello")).await?;
     if heard == Heard::NewRun {
@@ -98,7 +118,8 @@ fn announcement(hello: &NodeHello, refused: Option<String>) -> Announcement {
         disk_free: hello.disk.free,
         version: hello.version.clone(),
         problem: hello.problem.clone(),
-        sees: hello.topology.as_ref().filter(|seen| !seen.nodes.is_empty()).map(digest),
+        sees: None,
+        said: Vec::new(),
         refused,
     }
 }
@@ -129,34 +150,39 @@ async fn lost_with_its_run(ctx: &Context, worker: WorkerId) -> Result<(), DriveE
     Ok(())
 }
 
-/// Keeps what the worker says of its ring and node; a new row of history only when most live workers
-/// see that the ring or its keyspaces changed. A node that is behind or apart changes nothing, and two
-/// that disagree do not take turns. An id that is bound to no ring is given to the first.
+/// Keeps the ring that a worker sees, with its digest: a new row of history only when most live workers see that the
+/// ring or its keyspaces changed. A node that is behind or apart changes nothing, and two that disagree do not take
+/// turns. An id that is bound to no ring is given to the first.
 async fn keep_ring(
     ctx: &Context,
     conn: &mut PgConnection,
-    hello: &NodeHello,
+    (cluster, seen, digest): (&ClusterName, &Topology, &[u8]),
     unbound: bool,
 ) -> StateResult<()> {
-    let cluster: &ClusterName = &hello.cluster;
-    if let Some(seen) = &hello.topology
-        && !seen.nodes.is_empty()
-    {
-        let digest = digest(seen);
-        let seen = in_order(seen.clone());
-        let known = topologies::present(conn, cluster).await?;
-        if known != seen
-            && (unbound || known.nodes.is_empty() || {
-                let silence = delta(ctx.config.timing.worker_silence);
-                votes::count(conn, cluster, &digest, silence).await?.are_most()
-            })
-        {
-            let nodes = seen.nodes.len();
-            topologies::change(conn, cluster, &seen).await?;
-            clusters::bind(conn, cluster, &seen.host_ids()).await?;
+    if !unbound && topologies::is_present(conn, cluster, digest).await? {
+        return Ok(());
+    }
+    let seen = in_order(seen.clone());
+    let known = topologies::present(conn, cluster).await?;
+    if known == seen && !unbound {
+        // Written by a release that kept no digest.
+        return topologies::note_digest(conn, cluster, digest).await;
+    }
+    let silence = delta(ctx.config.timing.worker_silence);
+    if unbound || known.nodes.is_empty() || votes::count(conn, cluster, digest, silence).await?.are_most() {
+        let nodes = seen.nodes.len();
+        if known != seen {
+            topologies::change(conn, cluster, &seen, Some(digest)).await?;
             tracing::info!(%cluster, nodes, "the ring or its keyspaces changed");
         }
+        clusters::bind(conn, cluster, &seen.host_ids()).await?;
     }
+    Ok(())
+}
+
+/// Keeps what a worker says of its own node.
+async fn keep_node(conn: &mut PgConnection, hello: &NodeHello) -> StateResult<()> {
+    let cluster = &hello.cluster;
     if let Some(host) = place(hello)
         && forgotten::is_back(conn, cluster, host).await?
     {
@@ -171,13 +197,6 @@ async fn keep_ring(
         workers::describe_node(conn, (cluster, host), versions, &hello.data_dirs).await?;
     }
     Ok(())
-}
-
-/// SHA-256 of a ring.
-fn digest(seen: &Topology) -> Vec<u8> {
-    // A topology is plain values under plain names: writing it cannot fail.
-    let text = serde_json::to_vec(&in_order(seen.clone())).unwrap_or_default();
-    Sha256::digest(text).to_vec()
 }
 
 /// The same ring is the same value, whichever node tells of it.

@@ -316,7 +316,7 @@ pub async fn first_topology(
     if known {
         return Ok(false);
     }
-    crate::registry::topologies::change(conn, cluster, topology).await?;
+    crate::registry::topologies::change(conn, cluster, topology, None).await?;
     sqlx::query!(
         "update topologies set valid_from = $2 where cluster = $1 and valid_to is null",
         cluster.as_str(),

@@ -21,6 +21,31 @@ pub async fn present(conn: &mut PgConnection, cluster: &ClusterName) -> StateRes
     Ok(topology.unwrap_or_default())
 }
 
+/// Whether the ring of a cluster now is the one with this digest.
+pub async fn is_present(conn: &mut PgConnection, cluster: &ClusterName, digest: &[u8]) -> StateResult<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select from topologies where cluster = $1 and valid_to is null and digest = $2)
+             as "found!""#,
+        cluster.as_str(),
+        digest
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(found)
+}
+
+/// Notes the digest of the ring that a cluster has now.
+pub async fn note_digest(conn: &mut PgConnection, cluster: &ClusterName, digest: &[u8]) -> StateResult<()> {
+    sqlx::query!(
+        "update topologies set digest = $2 where cluster = $1 and valid_to is null",
+        cluster.as_str(),
+        digest
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The ring of a cluster at an instant, and since when it was so.
 pub async fn at(
     conn: &mut PgConnection,
@@ -44,8 +69,13 @@ pub async fn at(
 }
 
 /// Makes `topology` the present one and keeps the former as history. The caller holds the cluster's
-/// lock and has seen that it differs.
-pub async fn change(conn: &mut PgConnection, cluster: &ClusterName, topology: &Topology) -> StateResult<()> {
+/// lock and has seen that it differs. `digest` is what [`is_present`] knows it by; without one it is noted later.
+pub async fn change(
+    conn: &mut PgConnection,
+    cluster: &ClusterName,
+    topology: &Topology,
+    digest: Option<&[u8]>,
+) -> StateResult<()> {
     let now = crate::now(conn).await?;
     sqlx::query!(
         "update topologies set valid_to = $2 where cluster = $1 and valid_to is null",
@@ -55,10 +85,11 @@ pub async fn change(conn: &mut PgConnection, cluster: &ClusterName, topology: &T
     .execute(&mut *conn)
     .await?;
     sqlx::query!(
-        "insert into topologies (cluster, valid_from, topology) values ($1, $2, $3)",
+        "insert into topologies (cluster, valid_from, topology, digest) values ($1, $2, $3, $4)",
         cluster.as_str(),
         now,
-        word::json("a topology", topology)?
+        word::json("a topology", topology)?,
+        digest
     )
     .execute(&mut *conn)
     .await?;

@@ -39,8 +39,60 @@ pub struct Announcement {
     pub problem: Option<String>,
     /// Digest of the ring as its node sees it; `None` while it cannot be asked.
     pub sees: Option<Vec<u8>>,
+    /// Hash of all that it says, by which the next one that says the same is known ([`repeat`]).
+    pub said: Vec<u8>,
     /// Why it is refused; `None`: it is welcome.
     pub refused: Option<String>,
+}
+
+/// Whether an announcement says what the one before said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// No, or what it said may have another consequence now: it is to be taken whole.
+    No,
+    /// Yes, of a worker that was heard of just now.
+    Heard,
+    /// Yes, of a worker that was silent for too long.
+    AfterSilence,
+}
+
+/// Notes that a live worker was heard of again, in one statement, if it says the same as before and its cluster is
+/// still bound to the ring that it sees. Only free disk space is new each time.
+pub async fn repeat(
+    conn: &mut PgConnection,
+    (id, incarnation, said): (WorkerId, Uuid, &[u8]),
+    (disk_total, disk_free): (u64, u64),
+    silence: Duration,
+) -> StateResult<Repeat> {
+    // The first part reads the row as it was before the second.
+    let silent = sqlx::query_scalar!(
+        r#"with was as (select last_seen from workers where id = $1),
+           heard as (
+             update workers w set last_seen = now(), disk_total = $4, disk_free = $5
+             where id = $1 and incarnation = $2 and said = $3 and state = 'live' and host_id is not null
+               and exists (
+                 select from clusters c join topologies t on t.cluster = c.name and t.valid_to is null
+                 where c.name = w.cluster and t.digest = w.sees and cardinality(c.ring_hosts) > 0)
+             returning cluster, host_id),
+           node as (
+             update nodes n set last_seen = now() from heard h
+             where n.cluster = h.cluster and n.host_id = h.host_id and n.forgotten_at is null
+             returning n.host_id)
+         select was.last_seen < now() - make_interval(secs => $6) as "silent!" from was, node"#,
+        id.0,
+        incarnation,
+        said,
+        word::big(disk_total),
+        word::big(disk_free),
+        silence.as_seconds_f64(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(match silent {
+        None => Repeat::No,
+        Some(false) => Repeat::Heard,
+        Some(true) => Repeat::AfterSilence,
+    })
 }
 
 /// What an announcement was.
@@ -74,13 +126,13 @@ pub async fn announce(conn: &mut PgConnection, worker: &Announcement) -> StateRe
     };
     sqlx::query!(
         "insert into workers (id, cluster, host_id, incarnation, state, reason, problem, capabilities,
-             slots, short_slots, disk_total, disk_free, version, sees)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             slots, short_slots, disk_total, disk_free, version, sees, said)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          on conflict (id) do update set cluster = $2,
              host_id = coalesce($3, case when workers.cluster = $2 then workers.host_id end),
              incarnation = $4, state = $5,
              reason = $6, problem = $7, capabilities = $8, slots = $9, short_slots = $10,
-             disk_total = $11, disk_free = $12, version = $13, sees = $14,
+             disk_total = $11, disk_free = $12, version = $13, sees = $14, said = $15,
              last_seen = now()",
         worker.id.0,
         worker.cluster.as_str(),
@@ -96,6 +148,7 @@ pub async fn announce(conn: &mut PgConnection, worker: &Announcement) -> StateRe
         word::big(worker.disk_free),
         worker.version,
         worker.sees,
+        worker.said,
     )
     .execute(conn)
     .await?;
