@@ -96,10 +96,12 @@ fn broker_used() -> Used {
     used(|line| line.contains("beam.smp") && line.contains(&lab))
 }
 
-async fn send(channel: &Channel, key: &str, body: Vec<u8>) {
-    let properties = BasicProperties::default().with_delivery_mode(2);
+/// A report is kept by the broker, a sign of life is not: the next one comes soon.
+async fn send(channel: &Channel, key: &str, body: &[u8]) {
+    let mode = if key == HEARTBEAT_KEY { 1 } else { 2 };
+    let properties = BasicProperties::default().with_delivery_mode(mode);
     channel
-        .basic_publish(REPORTS.into(), key.into(), BasicPublishOptions::default(), &body, properties)
+        .basic_publish(REPORTS.into(), key.into(), BasicPublishOptions::default(), body, properties)
         .await
         .expect("published");
 }
@@ -137,18 +139,17 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
             .expect("a consumer");
         let Beat::Hello(mut hello) = worker.hello(&hosts) else { unreachable!("a hello") };
         hello.cluster = name.parse().expect("a name");
-        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello.clone()));
-        send(&channel, HEARTBEAT_KEY, beat.to_bytes().expect("small")).await;
-        hellos.push(hello);
+        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello)).to_bytes().expect("small");
+        send(&channel, HEARTBEAT_KEY, &beat).await;
+        hellos.push(beat);
         consumers.push(consumer.map(move |delivery| (worker.clone(), delivery)));
     }
     let again = channel.clone();
     tokio::spawn(async move {
         let every = Duration::from_mins(1) / u32::try_from(hellos.len()).expect("few nodes");
-        for hello in hellos.into_iter().cycle() {
+        for hello in hellos.iter().cycle() {
             tokio::time::sleep(every).await;
-            let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello));
-            send(&again, HEARTBEAT_KEY, beat.to_bytes().expect("small")).await;
+            send(&again, HEARTBEAT_KEY, hello).await;
         }
     });
     tokio::spawn(async move {
@@ -168,7 +169,7 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
             };
             if let Some(answer) = answer {
                 let report: Envelope<Report> = Envelope::new("worker", Utc::now(), answer);
-                send(&channel, REPORT_KEY, report.to_bytes().expect("small")).await;
+                send(&channel, REPORT_KEY, &report.to_bytes().expect("small")).await;
             }
             delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
         }
