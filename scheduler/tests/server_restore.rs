@@ -2,7 +2,8 @@
 
 mod support;
 
-use ringvault_core::{TaskError, job::JobState};
+use ringvault_core::{TaskError, job::JobState, restore::STREAM_CAPABILITY};
+use ringvault_queue::Beat;
 use ringvault_scheduler::jobs::{self, Action};
 use serde_json::json;
 use sqlx::PgPool;
@@ -94,4 +95,27 @@ async fn a_plan_holds_up_nobody_and_changes_nothing(db: PgPool) {
     assert_eq!(done, [("plan", 1), ("preflight", 1)].into());
     assert_eq!(lab.state(plan).await, JobState::Succeeded);
     assert_eq!(lab.state(running).await, JobState::Running);
+}
+
+/// A worker of an older release would not understand what it is asked for.
+#[sqlx::test(migrations = "../migrations")]
+async fn only_workers_that_can_stream_are_asked_to(db: PgPool) {
+    let (lab, workers) = backed_up(db).await;
+    let restore = |method: &str| {
+        spec(json!({"kind": "restore", "source": "c", "backup": "b1", "target": "c", "method": method}))
+    };
+    let refused = lab.try_submit(restore("stream"), "r1").await.expect_err("the worker does not say it can");
+    assert_eq!(refused.code(), "RV-WORKER-TOO-OLD");
+    assert!(refused.to_string().starts_with("10.0.0.0 of c cannot be restored by streams"), "{refused}");
+    let drill = spec(json!({"kind": "drill", "cluster": "c", "backup": "b1", "method": "stream"}));
+    assert_eq!(lab.try_submit(drill, "d1").await.expect_err("nor that").code(), "RV-WORKER-TOO-OLD");
+    lab.submit(restore("import"), "r2").await;
+    lab.run(&workers).await;
+
+    let Beat::Hello(mut hello) = workers[0].hello(&[workers[0].host]) else { panic!("a hello") };
+    hello.capabilities.insert(STREAM_CAPABILITY.to_owned());
+    lab.beat(&Beat::Hello(hello)).await;
+    let job = lab.submit(restore("stream"), "r3").await.job;
+    lab.run(&workers).await;
+    assert_eq!(lab.state(job).await, JobState::Succeeded);
 }

@@ -4,6 +4,7 @@
 //! files.
 
 use anyhow::{Context as _, Result, ensure};
+use ringvault_core::job::RestoreMethod;
 use ringvault_tests::{
     Lab,
     cql::Cql,
@@ -22,7 +23,7 @@ async fn a_ring_of_another_size_gets_every_cell_in_slices() -> Result<()> {
     let _gone = Mend::with(&lab, &["down", "--cluster", &target, "--purge"]);
     lab.run(&["up", "--cluster", &target, "--nodes", "2", "--heap", "512m", "--no-build"]).await?;
     let cql = Cql::connect(&lab, &target).await?;
-    trip.restore_in_slices(&target, &cql).await.context("the other ring")?;
+    trip.restore_by(RestoreMethod::Slice, &target, &cql).await.context("the other ring")?;
     trip.cassandra_finds_nothing_wrong(&target, &cql).await?;
     trip.is_whole(&trip.cql).await.context("the first ring, which nobody meant")?;
     trip.close().await
@@ -36,7 +37,7 @@ async fn fewer_replicas_on_the_same_ring_are_sliced_whoever_dies() -> Result<()>
     let (points, supervisor) = (Points::of(&lab)?, Supervisor::over(&lab));
     points.arm("slice.rename.before", "crash")?;
     points.arm("slice.rename.after", "error")?;
-    trip.drop_and_slice().await?;
+    trip.drop_and_restore_by(RestoreMethod::Slice).await?;
     let hit = points.hit()?;
     ensure!(hit.len() == 2 && supervisor.restarts() == 1, "{hit:?}, {} restarts", supervisor.restarts());
     points.disarm()?;

@@ -1,6 +1,7 @@
 //! The round trip on Cassandra 5.0 with its newer SSTable format.
 
 use anyhow::Result;
+use ringvault_core::job::RestoreMethod;
 use ringvault_tests::{Lab, fault::Mend, ringvault::fresh, round_trip::RoundTrip};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +25,10 @@ async fn everything_survives() -> Result<()> {
     RoundTrip::turn(&lab, &cluster).await?;
     // Tries are cut too; what comes of it is of format oa.
     let trip = RoundTrip::begin(&lab, &cluster).await?;
-    trip.drop_and_slice().await?;
+    trip.drop_and_restore_by(RestoreMethod::Slice).await?;
+    trip.close().await?;
+    // And sent as they are.
+    let trip = RoundTrip::begin(&lab, &cluster).await?;
+    trip.drop_and_restore_by(RestoreMethod::Stream).await?;
     trip.close().await
 }

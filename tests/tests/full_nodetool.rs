@@ -1,6 +1,7 @@
 //! The round trip on nodes that are steered with nodetool, without an agent.
 
 use anyhow::Result;
+use ringvault_core::job::RestoreMethod;
 use ringvault_tests::{Lab, fault::Mend, ringvault::fresh, round_trip::RoundTrip};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,5 +22,8 @@ async fn everything_survives() -> Result<()> {
         "nodetool",
     ])
     .await?;
-    RoundTrip::turn(&lab, &cluster).await
+    RoundTrip::turn(&lab, &cluster).await?;
+    let trip = RoundTrip::begin(&lab, &cluster).await?;
+    trip.drop_and_restore_by(RestoreMethod::Stream).await?;
+    trip.close().await
 }

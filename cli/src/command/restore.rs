@@ -114,6 +114,8 @@ pub(super) enum Method {
     Slice,
     /// Any ring: whole SSTables that meet a node's ranges, then cleanup
     Import,
+    /// Any ring: each SSTable is fetched by one node, and streamed to its owners by Cassandra
+    Stream,
 }
 
 impl Method {
@@ -124,6 +126,7 @@ impl Method {
             Self::Copy => RestoreMethod::Copy,
             Self::Slice => RestoreMethod::Slice,
             Self::Import => RestoreMethod::Import,
+            Self::Stream => RestoreMethod::Stream,
         }
     }
 }

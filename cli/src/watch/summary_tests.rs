@@ -81,6 +81,21 @@ fn a_plan_with_blockers_is_printed_as_published_and_ends_with_7() {
 }
 
 #[test]
+fn a_plan_by_streams_says_what_goes_from_node_to_node() {
+    let mut streamed = plan(&[]);
+    streamed["method"] = json!("stream");
+    streamed["nodes"][0]["receives"] = json!(3 << 30);
+    let detail = job(&restore(true), "succeeded", Some("ok"), &with(counts(), "plan", streamed));
+    let block = plan_block(&detail);
+    assert!(
+        block.contains("\nStream    about 3.00 GiB from node to node, 3.00 GiB to one at most\n"),
+        "{block}"
+    );
+    let detail = job(&restore(true), "succeeded", Some("ok"), &with(counts(), "plan", plan(&[])));
+    assert!(!plan_block(&detail).contains("Stream"));
+}
+
+#[test]
 fn the_servers_word_decides_the_exit_code() {
     let spec = json!({"kind": "verify", "cluster": "orders", "backup": "b1"});
     for (state, result, exit) in [

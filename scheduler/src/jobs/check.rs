@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use ringvault_core::{
-    BackupName, ClusterName, PolicyName,
+    BackupName, ClusterName, HostId, PolicyName,
     backup::{BackupState, Scope},
     job::{BackupSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec, check_lock_seconds},
-    restore::InvalidRename,
+    restore::{InvalidRename, STREAM_CAPABILITY},
     selection::{Selection, is_system_keyspace},
 };
 use ringvault_state::{
@@ -14,10 +14,14 @@ use ringvault_state::{
     backups::{self, NewBackup},
     holds,
     jobs::JobRow,
-    registry::{clusters, topologies},
+    registry::{
+        clusters, topologies,
+        workers::{self, LiveWorker},
+    },
 };
 
 use super::{Submission, SubmitError};
+use crate::{Context, config::delta};
 
 /// What can be seen from the specification alone.
 pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
@@ -175,6 +179,35 @@ pub(super) async fn keyspaces(conn: &mut PgConnection, spec: &JobSpec) -> Result
             why: format!("names keyspace {keyspace}, which {} was last seen not to have", spec.cluster),
         }),
     }
+}
+
+/// Every live worker of the target can do what is asked of it. One of an older release would not understand
+/// its tasks, and nobody would know why they do not begin.
+pub(super) async fn abilities(
+    ctx: &Context,
+    conn: &mut PgConnection,
+    spec: &JobSpec,
+) -> Result<(), SubmitError> {
+    let method = match spec {
+        JobSpec::Restore(spec) => spec.method,
+        JobSpec::Drill(spec) => spec.method,
+        JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Purge(_) => return Ok(()),
+    };
+    if method != RestoreMethod::Stream {
+        return Ok(());
+    }
+    let cluster = spec.cluster();
+    let silence = delta(ctx.config.timing.worker_silence);
+    let attempts = ctx.config.retry.max_attempts;
+    let live = workers::live(conn, std::slice::from_ref(cluster), silence, attempts).await?;
+    let cannot = |worker: &&LiveWorker| !worker.capabilities.iter().any(|can| can == STREAM_CAPABILITY);
+    let hosts: Vec<HostId> = live.iter().filter(cannot).filter_map(|worker| worker.host_id).collect();
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let ring = topologies::present(conn, cluster).await?;
+    let name = |host: &HostId| ring.node(*host).map_or_else(|| host.to_string(), |node| node.address.clone());
+    Err(SubmitError::CannotStream { cluster: cluster.clone(), nodes: hosts.iter().map(name).collect() })
 }
 
 /// Takes a new backup's name, or holds the backup that a job works on, or sees that the backups a

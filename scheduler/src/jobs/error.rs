@@ -62,6 +62,17 @@ pub enum SubmitError {
         /// Names of holds, ids of jobs.
         by: Vec<String>,
     },
+    /// Workers that would have to stream are of a release that does not know how.
+    #[error(
+        "{} of {cluster} cannot be restored by streams: their workers are of an older release",
+        nodes.join(", ")
+    )]
+    CannotStream {
+        /// The target.
+        cluster: ClusterName,
+        /// Addresses.
+        nodes: Vec<String>,
+    },
     /// A truncate, or an offline restore, without the target's name.
     #[error("the restore takes away what {target} holds, and is not confirmed: `confirm` must be {target}")]
     NotConfirmed {
@@ -110,6 +121,7 @@ impl SubmitError {
             Self::UnknownBackup { .. } | Self::NoBackup { .. } => "RV-BACKUP-UNKNOWN",
             Self::BackupState { .. } => "RV-BACKUP-STATE",
             Self::Held { .. } => "RV-BACKUP-HELD",
+            Self::CannotStream { .. } => "RV-WORKER-TOO-OLD",
             Self::NotConfirmed { .. } => "RV-NOT-CONFIRMED",
             Self::Unsupported { .. } => "RV-UNSUPPORTED",
             Self::Invalid { .. } => "RV-INVALID",
@@ -143,6 +155,9 @@ impl SubmitError {
             | Self::NoBackup { cluster }
             | Self::BackupState { cluster, .. } => Some(format!("ringvault backup list -c {cluster}")),
             Self::Held { .. } => Some("ringvault hold list".to_owned()),
+            Self::CannotStream { cluster, .. } => Some(format!(
+                "ringvault node list -c {cluster}; update these workers, or choose another --method"
+            )),
             Self::NotConfirmed { target } => Some(format!("--confirm={target}")),
             _ => None,
         }

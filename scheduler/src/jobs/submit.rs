@@ -211,6 +211,7 @@ pub async fn insert(
     };
     check::cluster(conn, &job.spec).await?;
     check::data_center(conn, &job.spec).await?;
+    check::abilities(ctx, conn, &job.spec).await?;
     jobs::insert(conn, &job).await?;
     check::claim_backup(conn, &job).await?;
     let line = Line::job_created(id, &job.machine, created_at, &submission.requested_by)?;

@@ -247,6 +247,7 @@ impl Job<'_> {
             sstables: 1,
             files: 8,
             bytes: 1000,
+            receives: 0,
         };
         match &mut result {
             TaskResult::Upload(upload) => upload.snapshot_cleared = false,

@@ -196,6 +196,7 @@ impl Worker {
                     sstables: 1,
                     files: 8,
                     bytes: 1000,
+                    receives: 0,
                 }],
                 tables: 1,
                 blockers: Vec::new(),

@@ -47,13 +47,14 @@ fn ring(nodes: u32, seed: u64) -> Topology {
     Topology { nodes: (0..nodes).map(node).collect(), keyspaces: BTreeMap::new() }
 }
 
-/// What all targets fetch of an SSTable together, in multiples of it: whole, in slices; and the
-/// requests for parts of its Data.db by each target that takes any.
-fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64) {
+/// What all targets fetch of an SSTable together, in multiples of it: whole, in slices; the
+/// requests for parts of its Data.db by each target that takes any; and what goes from node to node of one
+/// that is streamed.
+fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64, f64) {
     let keyspaces = BTreeMap::from([("k".to_owned(), Replication::Simple { factor: RF })]);
     let owners = Arc::new(Owners::new(target, &keyspaces));
     let mut tokens = Tokens(7);
-    let (mut whole, mut slices, mut runs, mut takers) = (0_u64, 0_u64, 0_usize, 0_u32);
+    let (mut whole, mut slices, mut runs, mut takers, mut sent) = (0_u64, 0_u64, 0_usize, 0_u32, 0_u64);
     for _ in 0..SSTABLES {
         let (a, b) = (tokens.next(), tokens.next());
         // Almost all of the ring.
@@ -65,6 +66,7 @@ fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64) {
             if share.wants(&facts) {
                 whole += sizes.data + sizes.index + sizes.rest;
                 slices += share.slice_bytes(&facts, sizes);
+                sent += share.owned_bytes(&facts, sizes.data + sizes.index + sizes.rest);
                 runs += owners.of("k", node.host_id).unwrap().part_of(first, last).1;
                 takers += 1;
             }
@@ -74,23 +76,24 @@ fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64) {
     let times =
         |bytes: u64| bytes as f64 / (sizes.data + sizes.index + sizes.rest) as f64 / f64::from(SSTABLES);
     let runs = f64::from(u32::try_from(runs).unwrap()) / f64::from(takers.max(1));
-    (times(whole), times(slices), runs)
+    (times(whole), times(slices), runs, times(sent))
 }
 
 #[test]
 fn slices_move_each_row_as_often_as_it_has_replicas() {
-    println!("target nodes  SSTable   whole   slices  (data alone)  runs a node");
+    println!("target nodes  SSTable   whole   slices  (data alone)  runs a node  sent");
     for nodes in [3, 12, 100, 1000] {
         let target = ring(nodes, 1000 + u64::from(nodes));
         for mib in [128_u64, 1 << 10, 10 << 10] {
             let data = mib << 20;
             // A partition of 4 KiB has some 25 bytes in Index.db; chunk places, statistics beside.
             let sizes = SstableSizes { data, index: data / 160, rest: data / 1000 };
-            let (whole, slices, runs) = moved(&target, sizes);
-            let (_, data_alone, _) = moved(&target, SstableSizes { index: 0, rest: 0, ..sizes });
+            let (whole, slices, runs, sent) = moved(&target, sizes);
+            let (_, data_alone, _, _) = moved(&target, SstableSizes { index: 0, rest: 0, ..sizes });
             println!(
-                "{nodes:>12}  {mib:>5} MiB  {whole:>6.1}  {slices:>6.2}  {data_alone:>12.2}  {runs:>11.1}"
+                "{nodes:>12}  {mib:>5} MiB  {whole:>6.1}  {slices:>6.2}  {data_alone:>12.2}  {runs:>11.1}  {sent:>4.2}"
             );
+            assert!((sent - f64::from(RF)).abs() < 1e-3, "each replica is sent its part, and no more");
             assert!(slices <= whole + 1e-6, "never more than whole ones");
             assert!(
                 data_alone

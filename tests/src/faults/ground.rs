@@ -36,6 +36,8 @@ pub enum Kind {
     Verify,
     /// A restore of the newest over what is there.
     Restore,
+    /// The same by streams.
+    Stream,
     /// A drill of the newest, beside what is there.
     Drill,
     /// A purge of one.
@@ -44,7 +46,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they can follow each other.
-    pub const ALL: [Self; 5] = [Self::Backup, Self::Verify, Self::Restore, Self::Drill, Self::Purge];
+    pub const ALL: [Self; 6] =
+        [Self::Backup, Self::Verify, Self::Restore, Self::Stream, Self::Drill, Self::Purge];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +55,7 @@ impl Kind {
             Self::Backup => "backup",
             Self::Verify => "verify",
             Self::Restore => "restore",
+            Self::Stream => "stream",
             Self::Drill => "drill",
             Self::Purge => "purge",
         }
@@ -118,7 +122,8 @@ impl Ground {
         let outcome = match kind {
             Kind::Backup => self.backup().await,
             Kind::Verify => self.verify().await,
-            Kind::Restore => self.restore().await,
+            Kind::Restore => self.restore("auto").await,
+            Kind::Stream => self.restore("stream").await,
             Kind::Drill => self.drill().await,
             Kind::Purge => self.purge().await,
         };
@@ -150,14 +155,15 @@ impl Ground {
         self.job(&["verify", "run", &name, "-c", &self.cluster.clone(), "--level", "digest"], "ok").await
     }
 
-    async fn restore(&mut self) -> Result<()> {
+    async fn restore(&mut self, method: &str) -> Result<()> {
         let (name, content) = self.newest.clone().context("a backup to restore")?;
         let (cluster, keyspace) = (self.cluster.clone(), self.shop.keyspace.clone());
         // What came after the backup must be gone afterwards.
         self.shop.write(900_000, 1, 1).await?;
         let run =
             ["restore", "run", "--from", &name, "--to", &cluster, "--keyspace", &keyspace, "--truncate"];
-        self.job(&[&run[..], &["--confirm", &cluster, "--with-auth"]].concat(), "ok").await?;
+        let options = ["--confirm", &cluster, "--with-auth", "--method", method];
+        self.job(&[&run[..], &options].concat(), "ok").await?;
         Content::read(self.shop.cql(), &keyspace).await?.without(&[LATE_VIEW]).must_equal(&content)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ringvault_core::{
-    api::BackupDetail,
+    api::{BackupDetail, JobDetail},
     job::{RestoreMethod, StageKind},
 };
 
@@ -98,9 +98,9 @@ impl RoundTrip {
         indexes_work(cql).await
     }
 
-    /// Restores into keyspaces with one replica, made here on a cluster that lacks them, so that each
-    /// node owns a part of what it owned, or another.
-    pub async fn restore_in_slices(&self, target: &str, cql: &Cql) -> Result<()> {
+    /// Restores by this method into keyspaces with one replica, made here on a cluster that lacks them, so that
+    /// each node owns a part of what it owned, or another.
+    pub async fn restore_by(&self, method: RestoreMethod, target: &str, cql: &Cql) -> Result<JobDetail> {
         let create = [KEYSPACE, CAMEL].map(|keyspace| {
             format!(
                 "CREATE KEYSPACE \"{keyspace}\" WITH replication = \
@@ -108,27 +108,27 @@ impl RoundTrip {
             )
         });
         cql.run_all(&create).await?;
-        let options = ["--keyspace", KEYSPACE, "--keyspace", CAMEL, "--method", "slice"];
+        let options = ["--keyspace", KEYSPACE, "--keyspace", CAMEL, "--method", method.as_str()];
         let job = self.rv.restore(self.name(), target, &options).await?;
-        let plan = job.outcome.plan.context("a restore has a plan")?;
-        ensure!(plan.method == RestoreMethod::Slice, "{plan:?}");
-        let restored = job.outcome.restored.context("a restore has an outcome")?;
+        let plan = job.outcome.plan.as_ref().context("a restore has a plan")?;
+        ensure!(plan.method == method, "{plan:?}");
+        let restored = job.outcome.restored.as_ref().context("a restore has an outcome")?;
         ensure!(restored.problems.is_empty(), "{:?}", restored.problems);
         ensure!(restored.sstables > 0 && restored.rows_read > 0, "{restored:?}");
         // The one replica of a view's row may be on another node than its base, and Cassandra waits for
         // no write from one to the other.
         let all = async || Ok(self.has_every_cell(cql).await.ok());
-        match until("every cell, of the view too", VIEW_PATIENCE, all).await {
-            Ok(()) => Ok(()),
-            Err(_) => self.has_every_cell(cql).await,
+        if until("every cell, of the view too", VIEW_PATIENCE, all).await.is_err() {
+            self.has_every_cell(cql).await?;
         }
+        Ok(job)
     }
 
-    /// Drops both keyspaces and restores them with fewer replicas, in slices.
-    pub async fn drop_and_slice(&self) -> Result<()> {
+    /// Drops both keyspaces and restores them with fewer replicas, by this method.
+    pub async fn drop_and_restore_by(&self, method: RestoreMethod) -> Result<()> {
         let drop = [format!("DROP KEYSPACE {KEYSPACE}"), format!("DROP KEYSPACE \"{CAMEL}\"")];
         self.cql.run_all(&drop).await?;
-        self.restore_in_slices(&self.cluster, &self.cql).await?;
+        self.restore_by(method, &self.cluster, &self.cql).await?;
         self.cassandra_finds_nothing_wrong(&self.cluster, &self.cql).await?;
         self.deletions_hold().await
     }

@@ -114,6 +114,12 @@ impl TaskHandle {
         *self.steps.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
     }
 
+    /// Says more closely what it is at, at the same step.
+    pub fn doing(&self, doing: impl Into<String>) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.get_or_insert_default().doing = Some(doing.into());
+    }
+
     /// How far it is, as a heartbeat says it.
     pub fn progress(&self) -> Progress {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();

@@ -1,9 +1,9 @@
 //! What a worker announces about its node.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use ringvault_cassandra::cql::RingView;
-use ringvault_core::{TaskError, WorkerId};
+use ringvault_core::{TaskError, WorkerId, restore::STREAM_CAPABILITY};
 use ringvault_queue::message::{DiskSpace, NodeHello};
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ impl Node {
             schema_version: None,
             data_dirs: Vec::new(),
             disk: DiskSpace::default(),
-            capabilities: config.worker.capabilities.iter().cloned().collect(),
+            capabilities: capabilities(config),
             slots: config.worker.slots,
             short_slots: config.worker.short_slots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,6 +100,11 @@ impl Node {
         hello.data_dirs = data_dirs.iter().map(|dir| dir.display().to_string()).collect();
         Ok(())
     }
+}
+
+/// What it may do beyond its node, and what a worker of another release may not know how to do.
+fn capabilities(config: &WorkerConfig) -> BTreeSet<String> {
+    config.worker.capabilities.iter().cloned().chain([STREAM_CAPABILITY.to_owned()]).collect()
 }
 
 /// Of the file system that `path` is on, or would be.

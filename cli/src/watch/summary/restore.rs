@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use ringvault_core::{
     api::{JobDetail, JobOutcome, TaskView},
     job::{JobSpec, JobState, StageKind},
-    task::{PlanResult, PreflightResult, TaskState},
+    task::{NodePlan, PlanResult, PreflightResult, TaskState},
 };
 
 use crate::output::{Facts, Output, Table, human, state_cell};
@@ -43,6 +43,7 @@ pub(crate) fn plan_block(detail: &JobDetail) -> String {
     facts.add("Mode", mode(plan));
     facts.each("Rename", renames(detail));
     facts.add("Download", download(plan, rate_limit(detail)));
+    facts.each("Stream", streamed(plan));
     if !outcome.preflight.is_empty() {
         facts.add("Disk", disk(&outcome.preflight, plan));
     }
@@ -134,6 +135,16 @@ fn download(plan: &PlanResult, rate_limit: Option<u64>) -> String {
         text += ", time unknown (no --rate-limit to reckon with)";
     }
     text
+}
+
+/// What goes from node to node, where it is streamed.
+fn streamed(plan: &PlanResult) -> Option<String> {
+    let receives = |node: &NodePlan| node.receives;
+    let all = plan.nodes.iter().map(receives).fold(0, u64::saturating_add);
+    let most = plan.nodes.iter().map(receives).max().unwrap_or(0);
+    (all > 0).then(|| {
+        format!("about {} from node to node, {} to one at most", human::size(all), human::size(most))
+    })
 }
 
 fn renames(detail: &JobDetail) -> Vec<String> {

@@ -67,6 +67,14 @@ pub fn is_importable_dir(dir: &Path) -> bool {
     dir.is_absolute() && table.is_some_and(is_table) && keyspace.is_some_and(is_word)
 }
 
+/// That Cassandra does not see what lies there, and why.
+pub(crate) fn skipped_dir(dir: &Path) -> String {
+    format!(
+        "Cassandra would skip {}: the path must be absolute and its last two parts made of letters, digits and '_'",
+        dir.display()
+    )
+}
+
 /// The directories among `dirs` that still hold a data file. A directory that cannot be read is
 /// counted as one that does: nothing is called imported without evidence.
 pub(crate) fn dirs_with_sstables(dirs: &[PathBuf]) -> Vec<PathBuf> {

@@ -2,16 +2,21 @@
 //!
 //! Two ways in, both complete but for one thing: Jolokia cannot pass a `java.util.Set`, so `SSTables`
 //! are imported through nodetool, or by [`NodeControl::load_new_sstables`] after the caller's own
-//! checks. Idempotence is the caller's: each call here does its thing once and says how it ended.
+//! checks, or streamed by [`NodeControl::bulk_load`]. Idempotence is the caller's: each call here does its thing once and says how it ended.
 
 mod import;
 mod jolokia;
 mod nodetool;
 pub mod output;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ringvault_core::{HostId, cluster::Token, selection::TableName};
+use uuid::Uuid;
 
 pub use import::{ImportOptions, ImportOutcome, is_importable_dir};
 pub use jolokia::{Jolokia, JolokiaConfig, answer as jolokia_answer};
@@ -179,6 +184,20 @@ impl NodeControl {
     /// **Cassandra checks nothing here**: damaged files are opened too.
     pub async fn load_new_sstables(&self, table: &TableName) -> Result<()> {
         either!(self, control => control.load_new_sstables(table).await)
+    }
+
+    /// Has the node stream the `SSTables` that lie in `dir` to all nodes that own any of their partitions, itself
+    /// among them, and says under which plan; [`crate::CqlSession::stream_state`] tells what comes of it.
+    ///
+    /// The path, absolute and as the *node* sees it, ends in the names of keyspace and table, and has no
+    /// folder with a dash or a dot there. The files stay, and must until the plan has ended. **Cassandra
+    /// checks nothing here**: damaged data is sent, and what it cannot open, or has no table for, is left
+    /// out without a word, so that a plan of nothing succeeds.
+    ///
+    /// It is the loader within the node. `sstableloader` is a JVM of its own that needs a login, a configuration
+    /// and a way to both ports of every node; it would bring nothing that this does not.
+    pub async fn bulk_load(&self, dir: &Path) -> Result<Uuid> {
+        either!(self, control => control.bulk_load(dir).await)
     }
 
     /// Drops what the node does not own from these tables.

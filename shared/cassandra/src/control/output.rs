@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use ringvault_core::{HostId, cluster::Token, selection::TableName};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::NodeInfo;
 
@@ -78,6 +79,11 @@ pub fn table_stat(text: &str, table: &TableName, name: &str) -> Option<u64> {
     let stats: Value = serde_json::from_str(text).ok()?;
     let value = &stats[&table.keyspace]["tables"][&table.table][name];
     value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+}
+
+/// The id in the answer to a call that begins a stream: a line of its own.
+pub fn stream_plan(text: &str) -> Option<Uuid> {
+    text.lines().find_map(|line| line.trim().parse().ok())
 }
 
 /// The directories of `given` that nodetool names as failed: each on a line of its own.

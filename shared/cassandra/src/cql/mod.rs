@@ -9,6 +9,7 @@ mod catalog;
 mod pinned;
 mod rows;
 mod session;
+mod streams;
 mod tables;
 mod topology;
 mod views;
@@ -17,6 +18,7 @@ pub use agreement::SchemaVersions;
 pub use rows::{CopyRules, RowChanges};
 pub use scylla::statement::Consistency;
 pub use session::{CqlConfig, CqlSession, CqlTls, LocalNode};
+pub use streams::{StreamState, StreamStatus};
 pub use topology::RingView;
 
 /// A result of speaking to a node.

@@ -165,6 +165,20 @@ impl SchemaObject {
         };
         words(self) == words(other)
     }
+
+    /// Whether it is a storage-attached index, whose files belong to the `SSTables` of its table.
+    pub fn is_attached_index(&self) -> bool {
+        let class = |statement: &String| {
+            let (_, rest) = statement.split_once(" USING '")?;
+            rest.split('\'').next()?.rsplit('.').next().map(str::to_lowercase)
+        };
+        self.kind == ObjectKind::Index
+            && self
+                .statements
+                .iter()
+                .filter_map(class)
+                .any(|class| class == "sai" || class == "storageattachedindex")
+    }
 }
 
 impl SchemaDump {
@@ -215,5 +229,39 @@ impl SchemaDump {
             hasher.update(&line);
         }
         hasher.finalize().to_hex().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attached_indexes_are_told_from_others() {
+        let is_attached = |kind, statement: &str| {
+            let object = SchemaObject {
+                kind,
+                keyspace: "k".into(),
+                name: "i".into(),
+                statements: vec![statement.to_owned()],
+                base: Some("t".into()),
+                table: None,
+            };
+            object.is_attached_index()
+        };
+        for attached in [
+            "CREATE CUSTOM INDEX i ON k.t (v) USING 'sai'",
+            "CREATE CUSTOM INDEX i ON k.t (v) USING 'StorageAttachedIndex' WITH OPTIONS = {'case_sensitive': 'false'}",
+            "CREATE CUSTOM INDEX i ON k.t (v) USING 'org.apache.cassandra.index.sai.StorageAttachedIndex'",
+        ] {
+            assert!(is_attached(ObjectKind::Index, attached), "{attached}");
+            assert!(!is_attached(ObjectKind::Table, attached));
+        }
+        for other in [
+            "CREATE INDEX i ON k.t (v)",
+            "CREATE CUSTOM INDEX i ON k.t (v) USING 'org.apache.cassandra.index.sasi.SASIIndex'",
+        ] {
+            assert!(!is_attached(ObjectKind::Index, other), "{other}");
+        }
     }
 }

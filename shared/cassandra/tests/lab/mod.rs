@@ -3,6 +3,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod staged;
+
 use std::{path::PathBuf, time::Duration};
 
 use ringvault_cassandra::{

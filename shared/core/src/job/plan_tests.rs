@@ -21,7 +21,8 @@ fn later_stages_go_by_the_plan_that_was_accepted() {
     let spec = JobSpec::Restore(spec);
     let host = HostId(Uuid::from_u128(1));
     let told = |blake3: Option<&str>| {
-        let node = NodePlan { host_id: host, address: "x".into(), sstables: 0, files: 0, bytes: 0 };
+        let node =
+            NodePlan { host_id: host, address: "x".into(), sstables: 0, files: 0, bytes: 0, receives: 0 };
         let result = TaskResult::Plan(PlanResult {
             key: "k.2.json".into(),
             blake3: blake3.map(str::to_owned),

@@ -183,6 +183,8 @@ pub enum RestoreMethod {
     Slice,
     /// Any ring: whole SSTables that meet a node's ranges, then cleanup.
     Import,
+    /// Any ring: each SSTable is fetched by one node, which streams it to its owners.
+    Stream,
 }
 
 impl RestoreMethod {
@@ -193,6 +195,7 @@ impl RestoreMethod {
             Self::Copy => "copy",
             Self::Slice => "slice",
             Self::Import => "import",
+            Self::Stream => "stream",
         }
     }
 }

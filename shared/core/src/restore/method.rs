@@ -7,6 +7,12 @@
 //! Between the methods for any ring, whole SSTables and slices of them, it is chosen by the bytes
 //! that they would move. A slice costs requests and work that a whole file does not, so it has to
 //! save something.
+//!
+//! `stream` is never chosen, only told of where it would move much less. Slices fetch what it streams
+//! and nothing else, so it saves nothing where they can be made. Where they cannot, it saves at the
+//! price of things that are the operator's to weigh: every owner of a range must be up for every
+//! SSTable of it, the nodes write what they receive a second time beside what they fetched, at
+//! Cassandra's own limit for streams, and storage-attached indexes have to wait until it is over.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +39,8 @@ pub enum Method {
     Slice,
     /// Every SSTable that meets a target node's ranges, whole; cleanup afterwards.
     Import,
+    /// Every SSTable, whole, by one target node, which has Cassandra stream it to its owners.
+    Stream,
 }
 
 impl Method {
@@ -42,6 +50,7 @@ impl Method {
             Self::Copy { .. } => RestoreMethod::Copy,
             Self::Slice => RestoreMethod::Slice,
             Self::Import => RestoreMethod::Import,
+            Self::Stream => RestoreMethod::Stream,
         }
     }
 }
@@ -66,19 +75,26 @@ pub enum NoMethod {
     SliceImpossible(String),
 }
 
-/// What the methods for any ring would fetch, over all target nodes, in bytes.
+/// What the methods for any ring would move, over all target nodes, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Whole SSTables.
     pub import: u64,
     /// Slices of them, as estimated.
     pub slice: u64,
+    /// Whole SSTables once, and what is then sent of them from node to node, as estimated.
+    pub stream: u64,
 }
 
 impl Moved {
     /// Whether slices save at least a tenth.
     const fn is_slicing_worth_it(self) -> bool {
         self.slice < self.import - self.import / 10
+    }
+
+    /// Whether streams save at least half.
+    const fn is_streaming_worth_telling(self) -> bool {
+        self.stream < self.import / 2
     }
 }
 
@@ -99,6 +115,9 @@ pub fn choose_method(
         RestoreMethod::Import => return Ok(import("asked for".to_owned())),
         RestoreMethod::Slice => {
             return Ok(MethodChoice { method: Method::Slice, reason: "asked for".to_owned() });
+        }
+        RestoreMethod::Stream => {
+            return Ok(MethodChoice { method: Method::Stream, reason: "asked for".to_owned() });
         }
         RestoreMethod::Auto | RestoreMethod::Copy => {}
     }
@@ -128,7 +147,11 @@ pub fn settle_method(
     match (choice.method, wanted, unsliceable) {
         (Method::Slice, _, Some(why)) => Err(NoMethod::SliceImpossible(why)),
         (Method::Import, RestoreMethod::Auto, Some(why)) if moved.is_slicing_worth_it() => {
-            let reason = format!("{}; slices would move less, but {why}", choice.reason);
+            let mut reason = format!("{}; slices would move less, but {why}", choice.reason);
+            if moved.is_streaming_worth_telling() {
+                let (part, whole) = (format_size(moved.stream), format_size(moved.import));
+                reason = format!("{reason}; --method stream would move about {part} instead of {whole}");
+            }
             Ok(MethodChoice { method: Method::Import, reason })
         }
         (Method::Import, RestoreMethod::Auto, None) if moved.is_slicing_worth_it() => {
@@ -202,7 +225,8 @@ mod tests {
         let settle = |wanted, import, slice, unsliceable: Option<&str>| {
             let method = if wanted == RestoreMethod::Slice { Method::Slice } else { Method::Import };
             let choice = MethodChoice { method, reason: "other rings".to_owned() };
-            settle_method(choice, wanted, Moved { import, slice }, unsliceable.map(str::to_owned))
+            let moved = Moved { import, slice, stream: 2000 };
+            settle_method(choice, wanted, moved, unsliceable.map(str::to_owned))
         };
         let auto =
             |import, slice, unsliceable| settle(RestoreMethod::Auto, import, slice, unsliceable).unwrap();
@@ -214,6 +238,11 @@ mod tests {
         let chosen = auto(4000, 3000, Some("they are odd"));
         assert_eq!(chosen.method, Method::Import);
         assert!(chosen.reason.ends_with("slices would move less, but they are odd"));
+        let chosen = auto(8000, 3000, Some("they are odd"));
+        assert_eq!(chosen.method, Method::Import, "told of, not chosen");
+        let told = "but they are odd; --method stream would move about 1.95 KiB instead of 7.81 KiB";
+        assert!(chosen.reason.ends_with(told), "{}", chosen.reason);
+        assert!(!auto(8000, 3000, None).reason.contains("stream"), "slices move no more");
         assert_eq!(auto(4000, 3900, Some("they are odd")).reason, "other rings");
         assert_eq!(settle(RestoreMethod::Import, 4000, 1, None).unwrap().method, Method::Import);
         assert_eq!(settle(RestoreMethod::Slice, 1, 4000, None).unwrap().method, Method::Slice);

@@ -9,6 +9,7 @@ mod offline;
 mod rename;
 mod ring;
 mod share;
+mod stream;
 
 pub use auth::{AUTH_KEYSPACE, auth_copy_keyspace, is_auth_copy, loaded_as};
 pub use data_centers::{DataCenterMap, InvalidDataCenterMap};
@@ -18,6 +19,7 @@ pub use offline::{OfflineAsk, OfflineChoice, RingNow, plan_offline};
 pub use rename::{InvalidRename, Renames};
 pub use ring::ring_changes;
 pub use share::{Owners, Share, SstableFacts, SstableSizes, Take};
+pub use stream::{STREAM_CAPABILITY, Streams};
 
 use crate::selection::{Selection, is_node_local_keyspace, is_system_keyspace};
 

@@ -19,6 +19,13 @@ pub struct SstableFacts<'a> {
     pub span: Option<(Token, Token)>,
 }
 
+impl SstableFacts<'_> {
+    /// Its span; that of the ring where it is not known.
+    pub(super) fn whole_span(&self) -> (Token, Token) {
+        self.span.unwrap_or((Token(i64::MIN), Token(i64::MAX)))
+    }
+}
+
 /// Who owns what of each keyspace. Made once for all nodes and all manifests.
 #[derive(Debug, Clone, Default)]
 pub struct Owners {
@@ -48,6 +55,12 @@ impl Owners {
     /// What `host` owns of `keyspace`; `None` if either is not known.
     pub fn of(&self, keyspace: &str, host: HostId) -> Option<&TokenSet> {
         self.keyspaces.get(keyspace)?.of(host)
+    }
+
+    /// About which part of an SSTable `host` owns, 0 to 1, if its partitions are spread evenly over its span.
+    pub fn part_of(&self, sstable: &SstableFacts<'_>, host: HostId) -> f64 {
+        let (first, last) = sstable.whole_span();
+        self.of(sstable.keyspace, host).map_or(0.0, |owned| owned.part_of(first, last).0)
     }
 }
 
@@ -100,7 +113,8 @@ impl Share {
         let rule = match method {
             Method::Copy { sources } => Rule::From(sources.get(&host).copied()),
             Method::Slice => Rule::Slices,
-            Method::Import => Rule::Owned,
+            // What it owns comes to it, whoever fetches it.
+            Method::Import | Method::Stream => Rule::Owned,
         };
         Self { host, rule, owners: Arc::clone(owners) }
     }
@@ -142,13 +156,20 @@ impl Share {
         if sstable.keyspace == AUTH_KEYSPACE || self.owns_all(sstable) {
             return whole;
         }
-        let (first, last) = sstable.span.unwrap_or((Token(i64::MIN), Token(i64::MAX)));
+        let (first, last) = sstable.whole_span();
         let owned = self.owners.of(sstable.keyspace, self.host);
         let (part, runs) = owned.map_or((0.0, 0), |owned| owned.part_of(first, last));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
         let within = (part * data as f64).ceil() as u64;
         let ends = ENDS.saturating_mul(runs as u64);
         within.saturating_add(ends).min(data).saturating_add(index)
+    }
+
+    /// About how many bytes of an SSTable of `bytes` the node owns.
+    pub fn owned_bytes(&self, sstable: &SstableFacts<'_>, bytes: u64) -> u64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+        let owned = (self.owners.part_of(sstable, self.host) * bytes as f64).ceil() as u64;
+        owned.min(bytes)
     }
 
     /// Whether the node surely owns every partition of this SSTable. Where it does not, as on a node

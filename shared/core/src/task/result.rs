@@ -230,6 +230,9 @@ pub struct NodePlan {
     pub files: u64,
     /// Bytes it fetches.
     pub bytes: u64,
+    /// Bytes that are streamed to it, about, its own share of what it fetches itself among them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub receives: u64,
 }
 
 /// How a restore will be done.

@@ -16,7 +16,7 @@ use ringvault_cassandra::{
 };
 use ringvault_core::{
     ErrorClass, TaskError,
-    restore::AUTH_KEYSPACE,
+    restore::{AUTH_KEYSPACE, Method},
     selection::TableName,
     task::{ApplyResult, RestoreTask},
 };
@@ -45,15 +45,16 @@ const MIN_COUNTED: u64 = 100;
 const LOW_DISK: u64 = 64 << 20;
 
 /// One attempt on one node.
-struct Attempt<'a> {
-    task: &'a RestoreTask,
-    plan: &'a RestorePlan,
-    handle: &'a TaskHandle,
-    stage: PathBuf,
-    /// Of its own, so that its import folders are.
-    name: String,
-    batches: usize,
-    taken: Taken,
+pub(super) struct Attempt<'a> {
+    pub(super) task: &'a RestoreTask,
+    pub(super) plan: &'a RestorePlan,
+    pub(super) handle: &'a TaskHandle,
+    pub(super) stage: PathBuf,
+    /// Of its own, so that the folders that it hands over are.
+    pub(super) name: String,
+    /// Folders handed over so far.
+    pub(super) batches: usize,
+    pub(super) taken: Taken,
 }
 
 impl Executor {
@@ -75,11 +76,12 @@ impl Executor {
         around!("apply.loading").run(self.begin_to_load(task)).await?;
         let name = Uuid::now_v7().simple().to_string();
         let mut attempt = Attempt { task, plan: &plan, handle, stage, name, batches: 0, taken };
+        let doing = if plan.method == Method::Stream { "streaming" } else { "importing" };
         let mut result = ApplyResult { host_id, sstables: 0, bytes: 0, tables: 0 };
         for table in &plan.tables {
             let own: Vec<&SharedSstable> = share.iter().filter(|s| s.table() == *table).collect();
             if !own.is_empty() {
-                handle.step(result.sstables, share.len() as u64, format!("importing {table}"));
+                handle.step(result.sstables, share.len() as u64, format!("{doing} {table}"));
                 self.load_table(&mut attempt, table, &own).await?;
                 result.tables += 1;
                 result.sstables += own.len() as u64;
@@ -108,9 +110,13 @@ impl Executor {
             .filter(|sstable| !attempt.taken.has(&sstable.place()))
             .map(|sstable| (*sstable).clone())
             .collect();
-        let sizes: Vec<u64> = open.iter().map(|sstable| size(&attempt.stage, sstable)).collect();
-        for range in divide(&sizes) {
-            self.import_batch(attempt, table, &open[range]).await?;
+        if attempt.plan.method == Method::Stream {
+            self.stream_table(attempt, table, open).await?;
+        } else {
+            let sizes: Vec<u64> = open.iter().map(|sstable| size(&attempt.stage, sstable)).collect();
+            for range in divide(&sizes) {
+                self.import_batch(attempt, table, &open[range]).await?;
+            }
         }
         if attempt.taken.is_counted(table) {
             return Ok(());
@@ -227,7 +233,10 @@ impl Executor {
         if !attempt.task.spec.truncate || table.keyspace == AUTH_KEYSPACE {
             return Ok(());
         }
-        let (stage, owned) = (attempt.stage.clone(), own.iter().map(|s| (*s).clone()).collect::<Vec<_>>());
+        // Of what was streamed, the node has all that it owns all of.
+        let is_whole_here = |sstable: &&&SharedSstable| sstable.stream.is_none_or(|to| to.is_owned);
+        let owned: Vec<SharedSstable> = own.iter().filter(is_whole_here).map(|s| (*s).clone()).collect();
+        let stage = attempt.stage.clone();
         let least = tokio::task::spawn_blocking(move || least_partitions(&stage, &owned))
             .await
             .map_err(failure::internal)?;
@@ -243,7 +252,7 @@ impl Executor {
         Err(TaskError::transient(
             "RV-IMPORT-SHORT",
             format!(
-                "node {} holds about {now} partitions of {table} after an import of SSTables with up to {least} each",
+                "node {} holds about {now} partitions of {table} after it was given SSTables with up to {least} each",
                 self.node.address()
             ),
         )

@@ -32,7 +32,7 @@ fn sstable(stage: &Path, id: u32) -> Staged {
         facts: SstableFacts::default(),
         components: vec![component("Data.db"), component("Statistics.db")],
     };
-    let sstable = SharedSstable { source: HostId(Uuid::nil()), entry, slice: None };
+    let sstable = SharedSstable { source: HostId(Uuid::nil()), entry, slice: None, stream: None };
     let dir = staged_dir(stage, &sstable);
     make_dir(&dir).unwrap();
     for component in sstable.components() {

@@ -24,6 +24,7 @@ mod settle;
 mod share;
 mod slices;
 mod staged;
+mod stream;
 mod taken;
 mod truncate;
 mod validate;

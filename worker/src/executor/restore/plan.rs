@@ -66,6 +66,7 @@ impl Executor {
         check.views(&mut findings);
         check.renames(&mut findings);
         check.roles(&mut findings);
+        check.streams(&mut findings);
         for problem in ring_motion(&self.node.control().node_info().await?) {
             findings.blocker(problem);
         }

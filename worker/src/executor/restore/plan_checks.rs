@@ -13,7 +13,7 @@ use ringvault_cassandra::{
 use ringvault_core::{
     TaskError,
     cluster::{Coverage, CoverageReport, Replication, Topology},
-    job::RestoreSpec,
+    job::{RestoreMethod, RestoreSpec},
     restore::AUTH_KEYSPACE,
     selection::TableName,
 };
@@ -168,6 +168,24 @@ impl SchemaCheck<'_> {
             findings.warning(format!(
                 "roles and grants become those of the backup, passwords too; {others}; the role that Ringvault logs in as stays as it is"
             ));
+        }
+    }
+
+    /// A node that receives a whole SSTable for a table with a storage-attached index wants the index's files with
+    /// it, which the bulk loader does not send (5.0.4: "Incomplete per-SSTable index build"). On tables that the
+    /// restore makes they are made last ([`RestorePlan::indexes_made_last`](super::record::RestorePlan)).
+    pub(super) fn streams(&self, findings: &mut Findings) {
+        if self.spec.method != RestoreMethod::Stream {
+            return;
+        }
+        for index in self.existing.objects.iter().filter(|object| object.is_attached_index()) {
+            let base = TableName::new(&index.keyspace, index.base.as_deref().unwrap_or_default());
+            if self.targets.contains(&base) {
+                findings.blocker(format!(
+                    "{base} has the storage-attached index {}, for which Cassandra takes no streamed SSTables: drop it for as long, or restore by slice or import",
+                    index.name
+                ));
+            }
         }
     }
 

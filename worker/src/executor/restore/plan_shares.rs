@@ -1,4 +1,4 @@
-//! Reads every manifest once: each target node's share, whole and in slices, what is known of each table, and whether
+//! Reads every manifest once: each target node's share, whole, in slices and in streams, what is known of each table, and whether
 //! each node of the backup holds every table that it must.
 //!
 //! A node of the backup that owned ranges of a keyspace has a folder of each of its tables, empty or
@@ -14,7 +14,7 @@ use ringvault_cassandra::sstable::{Descriptor, slice::sliced_version};
 use ringvault_core::{
     HostId, TaskError,
     cluster::Topology,
-    restore::{AUTH_KEYSPACE, Method, Moved, Owners, Renames, Share},
+    restore::{AUTH_KEYSPACE, Method, Moved, Owners, Renames, Share, Streams},
     selection::TableName,
     task::NodePlan,
 };
@@ -23,7 +23,7 @@ use ringvault_vault::manifest::SstableFacts;
 use super::{
     plan_checks::Findings,
     record::{PlannedTable, RestorePlan},
-    share::{PlannedTables, Restored, facts, helps_to_slice, restored_components, sizes},
+    share::{PlannedTables, Restored, facts, helps_to_slice, restored_components, sizes, whole_size},
 };
 use crate::executor::Executor;
 
@@ -38,6 +38,8 @@ struct Sums {
     /// What slices have: versions that are sliced, and those that are not.
     sliced: BTreeSet<String>,
     unsliceable: BTreeSet<String>,
+    /// Who fetches what, where it is streamed.
+    streams: Streams,
 }
 
 /// One target node's sums.
@@ -47,12 +49,15 @@ struct NodeSums {
     whole: NodePlan,
     /// Slices of those that it does not own all of.
     slices: NodePlan,
+    /// What it fetches and what it receives, where each is fetched once.
+    streams: NodePlan,
 }
 
 /// What the share of each node would be, by the ways that there are to fetch it.
 pub(super) struct Shares {
     whole: Vec<NodePlan>,
     slices: Vec<NodePlan>,
+    streams: Vec<NodePlan>,
     /// Versions that slices would have.
     pub(super) sliced_versions: BTreeSet<String>,
     /// Versions that are not sliced.
@@ -62,13 +67,18 @@ pub(super) struct Shares {
 impl Shares {
     /// Bytes over all nodes.
     pub(super) fn moved(&self) -> Moved {
-        let sum = |nodes: &[NodePlan]| nodes.iter().map(|node| node.bytes).fold(0, u64::saturating_add);
-        Moved { import: sum(&self.whole), slice: sum(&self.slices) }
+        let bytes = |node: &NodePlan| node.bytes.saturating_add(node.receives);
+        let sum = |nodes: &[NodePlan]| nodes.iter().map(bytes).fold(0, u64::saturating_add);
+        Moved { import: sum(&self.whole), slice: sum(&self.slices), stream: sum(&self.streams) }
     }
 
     /// Those of a method.
     pub(super) fn of(self, method: &Method) -> Vec<NodePlan> {
-        if *method == Method::Slice { self.slices } else { self.whole }
+        match method {
+            Method::Slice => self.slices,
+            Method::Stream => self.streams,
+            Method::Copy { .. } | Method::Import => self.whole,
+        }
     }
 }
 
@@ -86,8 +96,14 @@ impl Sums {
         table.sstables += 1;
         table.partitions = table.partitions.saturating_add(partitions_with_rows(entry.facts));
         let sstable = facts(source, &entry, &keyspace);
-        let sizes = sizes(&entry);
+        let (sizes, size) = (sizes(&entry), whole_size(&entry));
         let mut is_sliced = false;
+        let fetcher = self.streams.place(&sstable, size);
+        for node in self.nodes.iter_mut().filter(|node| Some(node.streams.host_id) == fetcher) {
+            node.streams.sstables += 1;
+            node.streams.files += restored_components(&entry).count() as u64;
+            node.streams.bytes = node.streams.bytes.saturating_add(size);
+        }
         for node in self.nodes.iter_mut().filter(|node| node.share.wants(&sstable)) {
             let is_owned = node.share.owns_all(&sstable);
             table.cleanup |= !is_owned;
@@ -96,6 +112,8 @@ impl Sums {
                 plan.sstables += 1;
             }
             node.slices.bytes = node.slices.bytes.saturating_add(slice_bytes);
+            let received = node.share.owned_bytes(&sstable, size);
+            node.streams.receives = node.streams.receives.saturating_add(received);
             for component in restored_components(&entry) {
                 node.whole.files += 1;
                 node.whole.bytes = node.whole.bytes.saturating_add(component.size);
@@ -153,8 +171,8 @@ impl Executor {
             .map(|node| {
                 let share = Share::new(&plan.method, &owners, node.host_id);
                 let (host_id, address) = (node.host_id, node.address.clone());
-                let whole = NodePlan { host_id, address, sstables: 0, files: 0, bytes: 0 };
-                NodeSums { share, slices: whole.clone(), whole }
+                let whole = NodePlan { host_id, address, sstables: 0, files: 0, bytes: 0, receives: 0 };
+                NodeSums { share, slices: whole.clone(), streams: whole.clone(), whole }
             })
             .collect();
         let tables = PlannedTables::of(plan);
@@ -166,6 +184,7 @@ impl Executor {
             seen: BTreeSet::new(),
             sliced: BTreeSet::new(),
             unsliceable: BTreeSet::new(),
+            streams: Streams::new(&owners, plan.target.host_ids()),
         };
         let mut lacking: BTreeMap<&TableName, Vec<&str>> = BTreeMap::new();
         for manifest in &plan.manifests {
@@ -189,8 +208,19 @@ impl Executor {
         }
         plan.facts = sums.tables;
         plan.sstable_versions = sums.versions;
-        let (whole, slices) = sums.nodes.into_iter().map(|node| (node.whole, node.slices)).unzip();
-        Ok(Shares { whole, slices, sliced_versions: sums.sliced, unsliceable: sums.unsliceable })
+        let mut shares = Shares {
+            whole: Vec::new(),
+            slices: Vec::new(),
+            streams: Vec::new(),
+            sliced_versions: sums.sliced,
+            unsliceable: sums.unsliceable,
+        };
+        for node in sums.nodes {
+            shares.whole.push(node.whole);
+            shares.slices.push(node.slices);
+            shares.streams.push(node.streams);
+        }
+        Ok(shares)
     }
 }
 

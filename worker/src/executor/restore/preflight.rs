@@ -1,4 +1,4 @@
-//! `preflight`: the node has room for its share, loads its SSTables, can import them, and its ring
+//! `preflight`: the node has room for its share, loads its SSTables, can import or stream them, and its ring
 //! is the one that was planned for, and its keys open the vault as it is now.
 //!
 //! Whatever could stop the import is looked for here, while nothing is lost: nodetool is run even
@@ -10,6 +10,7 @@ use std::path::Path;
 use ringvault_cassandra::{NodeControl, NodeErrorKind, control::ImportOptions, cql::CqlSession};
 use ringvault_core::{
     ErrorClass, HostId, TaskError,
+    restore::Method,
     selection::TableName,
     size::format_size,
     task::{PreflightResult, RestoreTask},
@@ -19,7 +20,7 @@ use tracing::warn;
 
 use super::{
     record::{RestorePlan, own_host},
-    room::{Place, room_needed},
+    room::{Load, Place, room_needed},
 };
 use crate::executor::{Executor, failure, workspace::make_dir};
 
@@ -40,9 +41,15 @@ impl Executor {
         blockers.extend(self.ring_problems(&plan, &info).await?);
         let cql = self.node.cql().await?;
         blockers.extend(self.unloadable(&plan, &cql).await?);
-        let share = plan.node(host_id).map(|node| node.bytes).unwrap_or_default();
-        let (disk_needed, disk_free) = self.look_for_room(&stage, share, &mut blockers).await?;
-        blockers.extend(self.import_problem(&plan, host_id, &cql, &stage).await?);
+        let (bytes, receives) = plan.node(host_id).map_or((0, 0), |node| (node.bytes, node.receives));
+        let is_streamed = plan.method == Method::Stream;
+        let load = if is_streamed { Load::Streamed(bytes, receives) } else { Load::Imported(bytes) };
+        let (disk_needed, disk_free) = self.look_for_room(&stage, load, &mut blockers).await?;
+        blockers.extend(if is_streamed {
+            self.stream_problem(&plan, &cql, &stage).await?
+        } else {
+            self.import_problem(&plan, host_id, &cql, &stage).await?
+        });
 
         self.end_preflight(task, host_id, (disk_needed, disk_free), blockers).await
     }
@@ -122,7 +129,7 @@ impl Executor {
     async fn look_for_room(
         &self,
         stage: &Path,
-        share: u64,
+        load: Load,
         blockers: &mut Vec<String>,
     ) -> Result<(u64, u64), TaskError> {
         let look = |dir: &Path, error: &std::io::Error| failure::local(dir, "looking at", error);
@@ -134,7 +141,7 @@ impl Executor {
             .collect::<Result<Vec<_>, _>>()?;
         let reserve = DownloadConfig::default().disk_reserve;
         let mut staged = (0, 0);
-        for (dir, needed) in room_needed(&stage_place, &data_places, share, reserve) {
+        for (dir, needed) in room_needed(&stage_place, &data_places, load, reserve) {
             let free = disk::space(dir).map_err(|error| look(dir, &error))?.free;
             if dir == stage {
                 staged = (needed, free);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use ringvault_cassandra::schema::SchemaDump;
+use ringvault_cassandra::schema::{SchemaDump, SchemaObject};
 use ringvault_core::{
     HostId, JobId, TaskError,
     cluster::{Replication, Topology},
@@ -110,10 +110,26 @@ impl RestorePlan {
         if self.spec.dc_map.is_empty() { BTreeMap::new() } else { self.keyspaces.clone() }
     }
 
+    /// Of the `wanted` schema, the indexes that are made once the data is in: a node does not take whole
+    /// streamed SSTables for tables with storage-attached indexes.
+    pub(super) fn indexes_made_last<'a>(&self, wanted: &'a SchemaDump) -> Vec<&'a SchemaObject> {
+        if self.method != Method::Stream || self.spec.skip_schema {
+            return Vec::new();
+        }
+        let targets = self.targets();
+        let is_of_plan = |index: &&SchemaObject| {
+            let base = index.base.as_deref().unwrap_or_default();
+            index.is_attached_index() && targets.contains(&TableName::new(&index.keyspace, base))
+        };
+        wanted.objects.iter().filter(is_of_plan).collect()
+    }
+
     /// Whether what is loaded into the table may hold more than a node owns.
     pub(super) fn needs_cleanup(&self, table: &TableName) -> bool {
         match self.method {
             Method::Import => true,
+            // Each owner is sent what it owns.
+            Method::Stream => false,
             // Roles and grants are not sliced.
             Method::Slice => table.keyspace == AUTH_KEYSPACE,
             Method::Copy { .. } => self.facts.get(table).is_some_and(|facts| facts.cleanup),

@@ -6,7 +6,7 @@ use ringvault_cassandra::sstable::{self, slice::SlicedFolder};
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Token, TokenSet},
-    restore::{Owners, Share, SstableFacts, SstableSizes, Take},
+    restore::{Method, Owners, Share, SstableFacts, SstableSizes, Streams, Take},
     selection::TableName,
 };
 use ringvault_vault::manifest::{Component, Entry, ManifestFile, SstableEntry, TableRef};
@@ -22,6 +22,17 @@ pub(super) struct SharedSstable {
     pub(super) entry: SstableEntry,
     /// The tokens whose partitions are taken; `None`: its files as they are.
     pub(super) slice: Option<Arc<TokenSet>>,
+    /// What is known of where it goes, if it is streamed.
+    pub(super) stream: Option<StreamTo>,
+}
+
+/// Where a streamed SSTable goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamTo {
+    /// At least so many nodes get some of it.
+    pub(super) receivers: usize,
+    /// The node that fetches it owns all of it.
+    pub(super) is_owned: bool,
 }
 
 impl SharedSstable {
@@ -85,6 +96,11 @@ pub(super) fn sizes(entry: &SstableEntry) -> SstableSizes {
 /// The components of an SSTable that a restore brings.
 pub(super) fn restored_components(entry: &SstableEntry) -> impl Iterator<Item = &Component> {
     entry.components.iter().filter(|component| !component.name.starts_with("SAI+"))
+}
+
+/// Bytes of an SSTable's files that a restore brings.
+pub(super) fn whole_size(entry: &SstableEntry) -> u64 {
+    restored_components(entry).map(|component| component.size).fold(0, u64::saturating_add)
 }
 
 /// The tables of a plan, with their ids in the backup where they are known: a manifest may also name
@@ -166,36 +182,58 @@ impl Executor {
         let tables = PlannedTables::of(plan);
         let owners = Arc::new(Owners::new(&plan.target, &plan.keyspaces));
         let rule = Share::new(&plan.method, &owners, host);
-        let mut share = Vec::new();
-        // What is owned of a keyspace may be a long list: once for all its SSTables.
-        let mut owned = HashMap::new();
-        for manifest in plan.manifests.iter().filter(|manifest| rule.takes_from(manifest.host_id)) {
-            let (source, rule, renames) = (manifest.host_id, rule.clone(), plan.spec.rename.clone());
-            (share, owned) = self
-                .read_manifest(
-                    manifest,
-                    scratch,
-                    tables.clone(),
-                    (share, owned),
-                    move |(share, owned), table, entry| {
-                        let keyspace = renames.target(&table).keyspace;
-                        if let Restored::Sstable(entry) = entry
-                            && rule.wants(&facts(source, &entry, &keyspace))
-                        {
-                            let slice = match rule.take(&facts(source, &entry, &keyspace)) {
-                                Take::Whole => None,
-                                Take::Slice(tokens) => Some(shared_set(owned, &keyspace, tokens)),
-                            };
-                            share.push(SharedSstable { source, entry: *entry, slice });
-                        }
-                    },
-                )
+        let streams =
+            matches!(plan.method, Method::Stream).then(|| Streams::new(&owners, plan.target.host_ids()));
+        let mut taker = Taker { host, rule, streams, owned: HashMap::new(), share: Vec::new() };
+        let sources: Vec<_> =
+            plan.manifests.iter().filter(|manifest| taker.rule.takes_from(manifest.host_id)).collect();
+        for manifest in sources {
+            let (source, renames) = (manifest.host_id, plan.spec.rename.clone());
+            taker = self
+                .read_manifest(manifest, scratch, tables.clone(), taker, move |taker, table, entry| {
+                    if let Restored::Sstable(entry) = entry {
+                        taker.see(source, *entry, &renames.target(&table).keyspace);
+                    }
+                })
                 .await?;
         }
+        let mut share = taker.share;
         let ranks: HashMap<&TableName, usize> =
             plan.tables.iter().enumerate().map(|(rank, table)| (table, rank)).collect();
         share.sort_by_cached_key(|sstable| (ranks.get(&sstable.table()).copied(), sstable.place()));
         Ok(share)
+    }
+}
+
+/// Picks one node's share out of all SSTables of the plan, in their order.
+struct Taker {
+    host: HostId,
+    rule: Share,
+    /// Which node fetches what, where it is streamed.
+    streams: Option<Streams>,
+    /// What is owned of a keyspace may be a long list: once for all its SSTables.
+    owned: HashMap<String, Arc<TokenSet>>,
+    share: Vec<SharedSstable>,
+}
+
+impl Taker {
+    fn see(&mut self, source: HostId, entry: SstableEntry, keyspace: &str) {
+        let facts = facts(source, &entry, keyspace);
+        let (slice, stream) = match &mut self.streams {
+            Some(streams) => {
+                if streams.place(&facts, whole_size(&entry)) != Some(self.host) {
+                    return;
+                }
+                let receivers = streams.receivers(&facts);
+                (None, Some(StreamTo { receivers, is_owned: self.rule.owns_all(&facts) }))
+            }
+            None if !self.rule.wants(&facts) => return,
+            None => match self.rule.take(&facts) {
+                Take::Whole => (None, None),
+                Take::Slice(tokens) => (Some(shared_set(&mut self.owned, keyspace, tokens)), None),
+            },
+        };
+        self.share.push(SharedSstable { source, entry, slice, stream });
     }
 }
 
@@ -216,7 +254,51 @@ fn shared_set(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ringvault_core::cluster::{Node, Replication, Topology};
     use ringvault_vault::manifest::{SstableFacts, SstableName, TableEntry};
+
+    #[test]
+    fn what_is_streamed_is_one_node_s_to_fetch() {
+        let node = |n: u8| Node {
+            host_id: HostId(Uuid::from_u128(n.into())),
+            address: format!("10.0.0.{n}"),
+            dc: "dc1".into(),
+            rack: "r1".into(),
+            tokens: vec![Token(i64::from(n) * 100)],
+        };
+        let target = Topology { nodes: (1..=4).map(node).collect(), keyspaces: [].into() };
+        let keyspaces = [("k".to_owned(), Replication::Simple { factor: 2 })].into();
+        let owners = Arc::new(Owners::new(&target, &keyspaces));
+        let entries: Vec<SstableEntry> = (0_i64..40)
+            .map(|n| {
+                let Entry::Sstable(mut entry) = sstable(1, None) else { panic!() };
+                entry.name.id = n.to_string();
+                let first = n * 37 % 400;
+                entry.facts.first_token = Some(Token(first));
+                entry.facts.last_token = Some(Token(first + n));
+                entry
+            })
+            .collect();
+        let share_of = |host: HostId| {
+            let rule = Share::new(&Method::Stream, &owners, host);
+            let streams = Some(Streams::new(&owners, target.host_ids()));
+            let mut taker = Taker { host, rule, streams, owned: HashMap::new(), share: Vec::new() };
+            for entry in &entries {
+                taker.see(HostId(Uuid::nil()), entry.clone(), "k");
+            }
+            taker.share
+        };
+        let shares: Vec<SharedSstable> = target.host_ids().into_iter().flat_map(share_of).collect();
+        let mut places: Vec<String> = shares.iter().map(SharedSstable::place).collect();
+        places.sort();
+        places.dedup();
+        assert_eq!((shares.len(), places.len()), (entries.len(), entries.len()), "each once");
+        for sstable in &shares {
+            let to = sstable.stream.expect("it is streamed");
+            assert!((2..=4).contains(&to.receivers), "{to:?}");
+            assert!(sstable.slice.is_none() && sstable.components().count() == 0);
+        }
+    }
 
     fn table(id: u128) -> TableRef {
         TableRef { keyspace: "k".into(), table: "t".into(), table_id: Uuid::from_u128(id), data_dir: 0 }

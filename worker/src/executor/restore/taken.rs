@@ -47,14 +47,20 @@ impl Taken {
     /// Records what became of a batch; on disk when it returns. What it left behind, by place.
     pub(super) fn settle(&mut self, batch: &Batch) -> Result<Vec<String>, TaskError> {
         let fate = batch.fate();
-        let new: Vec<String> =
-            fate.taken.into_iter().filter(|place| !self.sstables.contains(place)).collect();
-        around!("apply.record").run_blocking(|| append(&self.stage.join(Self::SSTABLES), &new))?;
-        self.sstables.extend(new);
+        self.took(&fate.taken)?;
         if fate.left.is_empty() {
             batch.tidy();
         }
         Ok(fate.left)
+    }
+
+    /// Records the SSTables at these places as taken; on disk when it returns.
+    pub(super) fn took(&mut self, places: &[String]) -> Result<(), TaskError> {
+        let new: Vec<String> =
+            places.iter().filter(|place| !self.sstables.contains(*place)).cloned().collect();
+        around!("apply.record").run_blocking(|| append(&self.stage.join(Self::SSTABLES), &new))?;
+        self.sstables.extend(new);
+        Ok(())
     }
 
     /// Whether Cassandra has taken the SSTable at this place.

@@ -60,6 +60,7 @@ export function draw(job, shown) {
   const blockers = [...plan.blockers, ...(preflight ?? []).flatMap((one) => one.blockers)];
   const bytes = plan.nodes.reduce((sum, node) => sum + node.bytes, 0);
   const files = plan.nodes.reduce((sum, node) => sum + node.files, 0);
+  const received = plan.nodes.reduce((sum, node) => sum + (node.receives ?? 0), 0);
   const needed = [...rooms.values()].reduce((sum, one) => sum + one.disk_needed, 0);
   const free = [...rooms.values()].reduce((sum, one) => sum + one.disk_free, 0);
   const [nodes, more] = few('nodes of the plan', plan.nodes, (node) => -node.bytes, shown);
@@ -73,6 +74,7 @@ export function draw(job, shown) {
       ['Under other names', Object.entries(job.spec.rename ?? {}).map(([old, name]) => `${old} as ${name}`).join(', ') || false],
       ['Data centers', Object.entries(job.spec.dc_map ?? {}).map(([old, names]) => `${old} as ${names.join(' and ')}`).join(', ') || false],
       ['Download', `${size(bytes)} in ${count(files, 'file')}`],
+      ['Stream', received > 0 && `about ${size(received)} from node to node`],
       ['Disk', rooms.size > 0 && [badge(needed <= free ? 'fits' : 'too little', needed <= free ? 'ok' : 'bad'), ` needs ${size(needed)}, free ${size(free)}`]],
     ]),
     h('ul', { class: 'remarks', 'aria-label': 'What the plan found' }, lines([...new Set(blockers)], 'bad', 'blocker'), lines(plan.warnings, 'warn', 'warning'), lines(plan.checks, 'ok', 'checked')),

@@ -104,7 +104,7 @@ function form({ names, cluster, calendar, keyspaces }, shown) {
     field('Under other names', h('input', { name: 'rename', value: p.rename ?? '', placeholder: 'shop.orders=shop.orders_old', autocomplete: 'off', spellcheck: 'false' }), 'Beside the live data: keyspace.table=keyspace.table or keyspace=keyspace, separated by spaces.'),
     h('details', { 'data-key': 'more' }, h('summary', {}, 'More'),
       field('Leave out', h('input', { name: 'exclude', autocomplete: 'off', spellcheck: 'false' }), 'As keyspace.table, separated by spaces.'),
-      field('Method', select('method', [['auto', 'auto: the planner chooses'], ['copy', 'copy: each node takes its own files'], ['slice', 'slice: each node takes the partitions that it owns'], ['import', 'import: whole SSTables, then cleanup']], 'auto')),
+      field('Method', select('method', [['auto', 'auto: the planner chooses'], ['copy', 'copy: each node takes its own files'], ['slice', 'slice: each node takes the partitions that it owns'], ['import', 'import: whole SSTables, then cleanup'], ['stream', 'stream: each SSTable once, sent on by Cassandra']], 'auto')),
       field('Data centers', h('input', { name: 'dc_map', value: p.dc_map ?? '', placeholder: 'dc1=dc2', autocomplete: 'off', spellcheck: 'false' }), 'For keyspaces that the restore makes: old=new, separated by spaces.'),
       field('Rate limit', h('input', { name: 'rate_limit', placeholder: 'none', autocomplete: 'off' }), 'A second and node, such as 100MiB.'),
       check('skip_schema', 'Create nothing: the schema must be there'),

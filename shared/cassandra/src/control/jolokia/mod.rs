@@ -6,14 +6,22 @@
 pub mod answer;
 mod call;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use ringvault_core::{HostId, selection::TableName};
 use serde_json::{Value, json};
 use url::Url;
+use uuid::Uuid;
 
 use self::call::{Patience, chain};
-use super::{ControlTimeouts, ImportOptions, ImportOutcome, NodeInfo, Result, SnapshotScope, is_valid_tag};
+use super::{
+    ControlTimeouts, ImportOptions, ImportOutcome, NodeInfo, Result, SnapshotScope,
+    import::{is_importable_dir, skipped_dir},
+    is_valid_tag,
+};
 use crate::{Credentials, NodeError, NodeErrorKind, error::quote};
 
 const STORAGE_SERVICE: &str = "org.apache.cassandra.db:type=StorageService";
@@ -166,6 +174,20 @@ impl Jolokia {
         let method = "loadNewSSTables(java.lang.String,java.lang.String)";
         let arguments = json!([table.keyspace, table.table]);
         self.exec(&operation, method, &arguments, Patience::Work).await.map(drop)
+    }
+
+    pub(super) async fn bulk_load(&self, dir: &Path) -> Result<Uuid> {
+        let operation = format!("stream the SSTables in {}", dir.display());
+        let Some(path) = dir.to_str().filter(|_| is_importable_dir(dir)) else {
+            return Err(self.error(&operation, NodeErrorKind::Refused(skipped_dir(dir))));
+        };
+        // The files are opened before it answers, and their indexes gone through.
+        let method = "bulkLoadAsync(java.lang.String)";
+        let plan = self.exec(&operation, method, &json!([path]), Patience::Work).await?;
+        let id = plan.as_str().and_then(|text| text.parse().ok());
+        id.ok_or_else(|| {
+            self.failed(&operation, &format!("{} is no stream plan's id", quote(&plan.to_string())))
+        })
     }
 
     pub(super) async fn cleanup(&self, keyspace: &str, tables: &[String]) -> Result<()> {

@@ -182,7 +182,7 @@ impl Executor {
             }
             plan.sstable_versions.extend(sums.versions);
             let (sstables, files, bytes) = (sums.files.sstables, sums.files.count(), sums.files.bytes);
-            plan.nodes.push(NodePlan { host_id: host, address, sstables, files, bytes });
+            plan.nodes.push(NodePlan { host_id: host, address, sstables, files, bytes, receives: 0 });
         }
         Ok(())
     }
