@@ -84,7 +84,7 @@ fn a_plan_with_blockers_is_printed_as_published_and_ends_with_7() {
 fn a_plan_by_streams_says_what_goes_from_node_to_node() {
     let mut streamed = plan(&[]);
     streamed["method"] = json!("stream");
-    streamed["nodes"][0]["receives"] = json!(3 << 30);
+    streamed["nodes"][0]["receives"] = json!(3_u64 << 30);
     let detail = job(&restore(true), "succeeded", Some("ok"), &with(counts(), "plan", streamed));
     let block = plan_block(&detail);
     assert!(
