@@ -24,7 +24,7 @@ pub enum StreamStatus {
 pub struct StreamState {
     /// How far it is.
     pub status: StreamStatus,
-    /// `SSTables` or parts of them that are sent, those to each receiver counted.
+    /// What is sent to each receiver: a part of an `SSTable` counts as one file, a whole one as its components.
     pub files: u64,
     /// Bytes of these.
     pub bytes: u64,
@@ -52,16 +52,17 @@ fn state((status, cause, files, bytes, sent): Row) -> StreamState {
     let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
     let status = match status.as_deref() {
         Some("success") => StreamStatus::Done,
-        Some("failure") => StreamStatus::Failed(first_line(&cause.unwrap_or_default())),
+        Some("failure") => StreamStatus::Failed(words(&cause.unwrap_or_default())),
         _ => StreamStatus::Running,
     };
     StreamState { status, files: count(files), bytes: count(bytes), bytes_sent: count(sent) }
 }
 
-/// A stack trace's first line.
-fn first_line(cause: &str) -> String {
-    let line = cause.lines().find(|line| !line.trim().is_empty()).unwrap_or("it does not say why");
-    crate::error::quote(line)
+/// What stands before a stack trace: that it failed, and a line for each receiver that did.
+fn words(cause: &str) -> String {
+    let lines = cause.lines().map(str::trim).take_while(|line| !line.starts_with("at "));
+    let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    if said.is_empty() { "it does not say why".to_owned() } else { crate::error::quote(&said.join(" ")) }
 }
 
 #[cfg(test)]
@@ -74,9 +75,14 @@ mod tests {
         assert_eq!(begun, StreamState { status: StreamStatus::Running, files: 0, bytes: 0, bytes_sent: 0 });
         let done = state((Some("success".to_owned()), None, Some(3), Some(9), Some(9)));
         assert_eq!(done, StreamState { status: StreamStatus::Done, files: 3, bytes: 9, bytes_sent: 9 });
-        let trace = "org.apache.cassandra.streaming.StreamException: Stream failed\n\tat org.apache…";
+        let trace = "org.apache.cassandra.streaming.StreamException: Stream failed: \n\
+                     Session peer /127.0.2.3:7000 Remote peer /127.0.2.3:7000 failed stream session\n\
+                     \tat org.apache.cassandra.streaming.StreamResultFuture.maybeComplete(StreamResultFuture.java:251)";
         let failed = state((Some("failure".to_owned()), Some(trace.to_owned()), Some(-1), None, None));
-        let why = "org.apache.cassandra.streaming.StreamException: Stream failed".to_owned();
-        assert_eq!((failed.status, failed.files), (StreamStatus::Failed(why), 0));
+        let why = "org.apache.cassandra.streaming.StreamException: Stream failed: Session peer /127.0.2.3:7000 \
+                   Remote peer /127.0.2.3:7000 failed stream session";
+        assert_eq!((failed.status, failed.files), (StreamStatus::Failed(why.to_owned()), 0));
+        let silent = state((Some("failure".to_owned()), None, None, None, None));
+        assert_eq!(silent.status, StreamStatus::Failed("it does not say why".to_owned()));
     }
 }

@@ -160,7 +160,7 @@ impl Executor {
             Ended::Well(StreamState { files, .. }) => Err(TaskError::transient(
                 "RV-STREAM-SHORT",
                 format!(
-                    "{what} ended, and went to {files} nodes, though at least {} own some of it: Cassandra left it out",
+                    "{what} ended, and was of {files} files, though at least {} nodes own some of it: Cassandra left it out",
                     way.to.receivers
                 ),
             )
