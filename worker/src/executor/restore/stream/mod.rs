@@ -141,6 +141,8 @@ impl Executor {
                 }
                 StreamStatus::Running => {}
             }
+            // Cassandra goes on with it; the next attempt finds it by its note.
+            way.attempt.handle.go_on()?;
             tokio::time::sleep(pause).await;
             pause = (pause * 3 / 2).min(LAST_LOOK);
         }
