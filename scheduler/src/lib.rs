@@ -11,6 +11,7 @@
 //! - [`catalog`]: the database filled from what the vault holds, and holds told to the vault.
 //! - [`audit`]: who did what, in a chain of hashes that the vault is told of.
 //! - [`notify`]: people told by webhook, chat or mail.
+//! - `openid`: people signed in at an identity provider.
 //! - [`dispatch`], [`relay`], [`reaper`], [`policies`], [`housekeeping`]: what happens by itself.
 
 pub mod api;
@@ -28,6 +29,8 @@ pub mod intake;
 mod isolate;
 pub mod jobs;
 pub mod notify;
+mod openid;
+mod outgoing;
 pub mod policies;
 pub mod probe;
 pub mod reaper;

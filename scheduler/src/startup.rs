@@ -79,7 +79,9 @@ impl StartupError {
             Self::Queue(Problem::Untrusted { .. }) => "RV-RABBITMQ-TLS",
             Self::Queue(_) | Self::QueueSilent(_) => "RV-RABBITMQ-UNREACHABLE",
             Self::Key(_) => "RV-SIGNING-KEY",
-            Self::Api(ServerError::AdminToken { .. } | ServerError::Tls(_)) => "RV-CONFIG",
+            Self::Api(ServerError::AdminToken { .. } | ServerError::OpenId(_) | ServerError::Tls(_)) => {
+                "RV-CONFIG"
+            }
             Self::Api(_) => "RV-API",
         };
         code.to_owned()
@@ -120,7 +122,7 @@ impl StartupError {
                     _ => 9,
                 }
             }
-            Self::Api(ServerError::AdminToken { .. } | ServerError::Tls(_)) => 2,
+            Self::Api(ServerError::AdminToken { .. } | ServerError::OpenId(_) | ServerError::Tls(_)) => 2,
             Self::Api(_) => 1,
         }
     }

@@ -1,9 +1,13 @@
-//! What the workflow refuses, as problems.
+//! What the workflow refuses, and why somebody is not signed in, as problems.
 
+use axum::http::StatusCode;
 use ringvault_core::job::{IllegalTransition, JobState};
 
 use super::problem::ApiError;
-use crate::jobs::{Action, ControlError, SubmitError};
+use crate::{
+    jobs::{Action, ControlError, SubmitError},
+    openid::Trouble,
+};
 
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
@@ -56,6 +60,37 @@ impl From<ControlError> for ApiError {
             }
             ControlError::State(error) => error.into(),
             ControlError::Drive(error) => drive_error(&error),
+        }
+    }
+}
+
+impl From<Trouble> for ApiError {
+    fn from(trouble: Trouble) -> Self {
+        let of = |status, code: &str, next: &str| Self::sign_in(status, code, trouble.to_string()).next(next);
+        let (again, ask) = ("begin again at the dashboard", "ask whoever runs Ringvault");
+        match &trouble {
+            Trouble::Unreachable { .. } => {
+                // What it said is for the log and for `doctor`, not for everybody.
+                tracing::warn!(%trouble, "nobody can sign in at the identity provider");
+                let detail = "the identity provider cannot be used now";
+                Self::sign_in(StatusCode::SERVICE_UNAVAILABLE, "RV-OIDC-UNREACHABLE", detail)
+                    .next("try again, or sign in with a token; ringvault doctor says what is wrong")
+            }
+            Trouble::Client(_) => {
+                tracing::error!(%trouble, "nobody can sign in at the identity provider");
+                let detail = "the identity provider does not take this scheduler for its client";
+                Self::sign_in(StatusCode::BAD_GATEWAY, "RV-OIDC-CLIENT", detail)
+                    .next("sign in with a token; the scheduler's log says what [oidc] lacks")
+            }
+            Trouble::NotBegun => of(StatusCode::BAD_REQUEST, "RV-OIDC-STATE", again),
+            Trouble::Declined(_) => of(StatusCode::UNAUTHORIZED, "RV-OIDC-DECLINED", again),
+            Trouble::Token(_) => of(StatusCode::UNAUTHORIZED, "RV-OIDC-TOKEN", again),
+            Trouble::NotTaken => of(StatusCode::UNAUTHORIZED, "RV-AUTH-TOKEN", ask),
+            Trouble::Name { .. } => of(StatusCode::FORBIDDEN, "RV-OIDC-NAME", ask),
+            Trouble::NoRole { .. } => {
+                let next = "ask for a group that [oidc.groups] gives a role, or for a line in [oidc.users]";
+                of(StatusCode::FORBIDDEN, "RV-OIDC-ROLE", next)
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ use chrono::TimeDelta;
 use ringvault_state::{PgConnection, StateError};
 use tokio_util::sync::CancellationToken;
 
-use crate::Context;
+use crate::{Context, openid::OpenId};
 use auth::{AdminToken, Throttle};
 use health::StoreHealth;
 pub(crate) use metrics::DURATION_BOUNDS;
@@ -45,6 +45,8 @@ pub use serve::{Server, ServerError};
 struct Api {
     ctx: Arc<Context>,
     admin: AdminToken,
+    /// Where people sign in, beside tokens.
+    openid: Option<OpenId>,
     metrics: Metrics,
     store: StoreHealth,
     throttle: Throttle,
@@ -60,11 +62,12 @@ impl Api {
     fn new(
         ctx: Arc<Context>,
         admin: AdminToken,
+        openid: Option<OpenId>,
         certificate: Option<Arc<Certificate>>,
         stopping: CancellationToken,
     ) -> Self {
         let (metrics, store, throttle) = (Metrics::default(), StoreHealth::default(), Throttle::default());
-        Self { ctx, admin, metrics, store, throttle, certificate, stopping }
+        Self { ctx, admin, openid, metrics, store, throttle, certificate, stopping }
     }
 
     /// A connection to the database.

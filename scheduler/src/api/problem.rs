@@ -71,6 +71,17 @@ impl ApiError {
         error
     }
 
+    /// Nobody is signed in, with the status that says why.
+    pub(super) fn sign_in(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
+        Self::new(status, code, "nobody was signed in", detail)
+    }
+
+    /// 404: there is no identity provider.
+    pub(super) fn no_provider() -> Self {
+        let detail = "this scheduler has no identity provider: there is no [oidc] in its configuration";
+        Self::sign_in(StatusCode::NOT_FOUND, "RV-OIDC-NONE", detail).next("sign in with a token")
+    }
+
     /// 503: a dependency cannot be reached.
     pub(super) fn unavailable(code: &str, detail: impl Into<String>) -> Self {
         let title = "a dependency cannot be reached";

@@ -158,6 +158,12 @@ impl Route {
         self
     }
 
+    /// The browser is sent elsewhere.
+    pub(super) fn leads_on(mut self) -> Self {
+        self.answer = (303, None);
+        self
+    }
+
     /// No body in the answer.
     pub(super) fn answers_nothing(mut self) -> Self {
         self.answer = (204, None);

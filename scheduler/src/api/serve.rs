@@ -29,7 +29,7 @@ use super::{
     tls::{Certificate, Socket},
     ui,
 };
-use crate::Context;
+use crate::{Context, config::OidcProblem, openid::OpenId};
 
 /// The largest body that is read; policies and specifications are a few kilobytes.
 const MAX_BODY: usize = 1 << 20;
@@ -45,6 +45,9 @@ pub enum ServerError {
         /// The system's words.
         cause: io::Error,
     },
+    /// The identity provider's section names a file that cannot be used.
+    #[error(transparent)]
+    OpenId(#[from] OidcProblem),
     /// A certificate or key cannot be used.
     #[error("http.tls: {0}")]
     Tls(#[from] TlsError),
@@ -82,6 +85,7 @@ impl Server {
     pub async fn bind(ctx: Arc<Context>) -> Result<Self, ServerError> {
         let path = ctx.config.api.admin_token_file.clone();
         let admin = AdminToken::read(&path).map_err(|cause| ServerError::AdminToken { path, cause })?;
+        let openid = ctx.config.oidc.as_ref().map(OpenId::open).transpose()?;
         let certificate = ctx.config.http.tls.as_ref().map(Certificate::read).transpose()?;
         let listen = ctx.config.listen;
         let failed = |cause| ServerError::Listen { listen, cause };
@@ -89,7 +93,7 @@ impl Server {
         let listen = listener.local_addr().map_err(failed)?;
         let socket = Socket::over(listener, certificate.clone()).map_err(failed)?;
         let stopping = CancellationToken::new();
-        let router = assemble(Api::new(ctx, admin, certificate.clone(), stopping.clone()));
+        let router = assemble(Api::new(ctx, admin, openid, certificate.clone(), stopping.clone()));
         Ok(Self { socket, certificate, listen, router, stopping })
     }
 

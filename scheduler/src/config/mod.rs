@@ -1,6 +1,7 @@
 //! The configuration file: TOML, read strictly. A field that is not known is refused with its line.
 
 mod notify;
+mod oidc;
 mod requests;
 mod timing;
 
@@ -20,6 +21,8 @@ use ringvault_vault::VaultConfig;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use notify::{NotifierConfig, NotifierKind, NotifyProblem};
+pub(crate) use oidc::is_guarded;
+pub use oidc::{OidcConfig, OidcProblem};
 pub use requests::RequestsConfig;
 pub(crate) use timing::delta;
 pub use timing::{RetryConfig, TimingConfig};
@@ -47,6 +50,8 @@ pub struct Config {
     /// How it is served.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Where people sign in, beside tokens.
+    pub oidc: Option<OidcConfig>,
     /// What users of the broker may ask for.
     #[serde(default)]
     pub requests: RequestsConfig,
@@ -208,8 +213,20 @@ impl Config {
                 return Err(invalid(line, format!("notify.{name}: {why}")));
             }
         }
+        if let Some((field, why)) = config.oidc.as_ref().and_then(OidcConfig::problem) {
+            return Err(invalid(line_of(text, "oidc", field), format!("oidc.{field}: {why}")));
+        }
         Ok(config)
     }
+}
+
+/// Where a field of a section stands, or else the section; from 1.
+fn line_of(text: &str, section: &str, field: &str) -> usize {
+    let begins = |line: &str, word: &str| line.trim_start().starts_with(word);
+    let head = [format!("[{section}]"), format!("[{section}."), format!("{section}.")];
+    let first = text.lines().position(|line| head.iter().any(|head| begins(line, head))).unwrap_or_default();
+    let within = text.lines().skip(first).position(|line| begins(line, field));
+    first + within.unwrap_or_default() + 1
 }
 
 /// Whether this can be a name of ours.
@@ -285,6 +302,18 @@ admin_token_file = "/run/token"
             let error = with(settings).unwrap_err();
             assert!(error.contains(says) && error.starts_with("s.toml, line "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_wrong_setting_of_a_provider_is_named_with_its_line() {
+        let with = |settings: &str| read(&format!("{MINIMAL}[oidc]\nclient_id = \"r\"\n{settings}"));
+        let rest = "base_url = \"https://r.example\"\n[oidc.groups]\nsre = \"admin\"\n";
+        let config = with(&format!("issuer = \"https://login.example\"\n{rest}")).unwrap();
+        assert_eq!(config.oidc.unwrap().client_id, "r");
+        let error = with(&format!("issuer = \"http://login.example\"\n{rest}")).unwrap_err();
+        assert!(error.starts_with("s.toml, line 20: oidc.issuer: it is an https:// URL"), "{error}");
+        let error = with(&format!("issuer = \"https://login.example\"\nisuer = 1\n{rest}")).unwrap_err();
+        assert!(error.starts_with("s.toml, line 21: ") && error.contains("isuer"), "{error}");
     }
 
     #[test]

@@ -10,18 +10,19 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use reqwest::{
     Client, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
-    redirect::Policy,
 };
 use ringvault_core::notice::Notice;
 use ringvault_state::notices::Claimed;
-use ringvault_tls::{ClientConfig, ClientTls, explain};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use sha2::Sha256;
 use url::Url;
 
 use super::send::Failure;
-use crate::config::{NotifierConfig, NotifierKind};
+use crate::{
+    config::{NotifierConfig, NotifierKind},
+    outgoing,
+};
 
 /// Longest pause that a receiver may ask for.
 const LONGEST_WISH: TimeDelta = TimeDelta::hours(1);
@@ -37,16 +38,7 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn open(config: &NotifierConfig) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("ringvault/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .timeout(config.timeout);
-        if let Some(file) = &config.ca_file {
-            let tls = ClientTls { ca_file: Some(file.clone()), ..ClientTls::default() };
-            let tls = tls.config().map_err(|error| error.to_string())?;
-            builder = builder.tls_backend_preconfigured(ClientConfig::clone(&tls));
-        }
-        let client = builder.build().map_err(|error| error.to_string())?;
+        let client = outgoing::client(config.ca_file.as_deref(), config.timeout)?;
         Ok(Self { client, url: config.url()?, secret: config.secret()?, kind: config.kind })
     }
 
@@ -93,16 +85,7 @@ fn sign(secret: &SecretString, timestamp: &str, body: &str) -> String {
 }
 
 fn unanswered(error: reqwest::Error) -> Failure {
-    if let Some(trouble) = explain(&error) {
-        return Failure::because(trouble.words());
-    }
-    // Without the URL, whose path may be all the secret there is.
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    Failure::because(cause)
+    Failure::because(outgoing::why(error))
 }
 
 fn refused(response: &Response) -> Failure {

@@ -2,10 +2,11 @@
 //!
 //! A bearer token is 256 bits from the system's random source, so there is nothing to guess and no
 //! salt is needed: its SHA-256 is what is kept and looked up. The administrator's token of the
-//! configuration always works, with the database away too. A browser signs in with a token and is
-//! known by a cookie from then on ([`session`]). Every route declares its [`Access`] in the table of
-//! routes, and one layer keeps it: no handler can forget to ask.
+//! configuration always works, with the database away too. A browser signs in with a token, or at an
+//! identity provider, and is known by a cookie from then on ([`session`]). Every route declares its
+//! [`Access`] in the table of routes, and one layer keeps it: no handler can forget to ask.
 
+mod bearer;
 mod secret;
 pub(super) mod session;
 mod throttle;
@@ -14,15 +15,15 @@ use std::{io, net::IpAddr, path::Path, time::Instant};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION, request::Parts},
+    http::{HeaderMap, Method, StatusCode, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use chrono::{DateTime, Utc};
 use ringvault_core::api::{Role, TokenView};
-use ringvault_state::tokens;
 use uuid::Uuid;
 
+pub(super) use bearer::identify;
 pub(super) use secret::{TokenHash, TokenSecret};
 pub(super) use throttle::{Throttle, address};
 
@@ -30,6 +31,7 @@ use super::{
     ApiState,
     problem::{ApiError, ApiResult},
 };
+use crate::openid::Person;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +42,20 @@ pub(super) enum Access {
     Needs(Role),
 }
 
+/// Whom a request is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// A token: of the database, or the administrator's of the configuration, which has no id.
+    Token(TokenView),
+    /// Somebody whom the identity provider vouches for.
+    Person(Person),
+}
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
-    /// Its token.
-    pub(super) token: TokenView,
+    /// For whom.
+    pub(super) identity: Identity,
     /// It is a browser that is signed in until then.
     pub(super) session_until: Option<DateTime<Utc>>,
 }
@@ -52,22 +63,47 @@ pub(super) struct Caller {
 impl Caller {
     /// Who, in logs.
     pub(super) fn name(&self) -> &str {
-        &self.token.name
+        match &self.identity {
+            Identity::Token(token) => &token.name,
+            Identity::Person(person) => &person.name,
+        }
     }
 
-    /// Who, where others than tokens may stand too: "requested by", holds, the audit log.
+    /// What it may do.
+    pub(super) fn role(&self) -> Role {
+        match &self.identity {
+            Identity::Token(token) => token.role,
+            Identity::Person(person) => person.role,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match &self.identity {
+            Identity::Token(_) => "token",
+            Identity::Person(_) => "person",
+        }
+    }
+
+    /// Who, where others may stand too: "requested by", holds, the audit log.
     pub(super) fn actor(&self) -> String {
-        format!("token {}", self.name())
+        format!("{} {}", self.kind(), self.name())
     }
 
     /// Refuses a caller whose role is below `role`.
     pub(super) fn require(&self, role: Role) -> ApiResult<()> {
-        if self.token.role >= role {
+        if self.role() >= role {
             return Ok(());
         }
-        let (name, has) = (&self.token.name, self.token.role.as_str());
-        let detail = format!("token {name:?} is of role {has}; this needs {}", role.as_str());
-        let next = format!("ringvault token create NAME --role {}, as an admin", role.as_str());
+        let (kind, name, has) = (self.kind(), self.name(), self.role().as_str());
+        let detail = format!("{kind} {name:?} is of role {has}; this needs {}", role.as_str());
+        let next = match self.identity {
+            Identity::Token(_) => {
+                format!("ringvault token create NAME --role {}, as an admin", role.as_str())
+            }
+            Identity::Person(_) => {
+                "ask for a group that [oidc.groups] gives more, and sign in again".to_owned()
+            }
+        };
         Err(ApiError::forbidden(detail).next(next))
     }
 }
@@ -148,8 +184,8 @@ async fn admit(
     headers: &HeaderMap,
     role: Role,
 ) -> ApiResult<Caller> {
-    let caller = if let Some(given) = bearer(headers) {
-        Caller { token: bounded(api, from, identify(api, given)).await?, session_until: None }
+    let caller = if let Some(given) = bearer::of(headers) {
+        Caller { identity: bounded(api, from, bearer::admit(api, given)).await?, session_until: None }
     } else if let Some(cookie) = session::cookie(headers) {
         if !method.is_safe() {
             session::require_own_page(headers)?;
@@ -180,51 +216,17 @@ pub(super) async fn bounded<T>(
     })
 }
 
-/// The token that was given, if it may be used.
-pub(super) async fn identify(api: &ApiState, given: &str) -> ApiResult<TokenView> {
-    let hash = TokenHash::of(given);
-    if api.admin.hash == hash {
-        return Ok(api.admin.view());
-    }
-    let mut conn = api.conn().await?;
-    match tokens::find(&mut conn, hash.as_bytes()).await? {
-        Some(found) if hash == found.hash => Ok(found.token),
-        _ => {
-            let detail = "the token is unknown, revoked or expired";
-            Err(ApiError::unauthenticated(detail)
-                .next("ask an admin for a token: ringvault token create NAME"))
-        }
-    }
-}
-
-/// The token of a request.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, value) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| value.trim())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())])
-    }
-
-    #[test]
-    fn a_token_comes_as_bearer() {
-        assert_eq!(bearer(&headers("Bearer abc")), Some("abc"));
-        assert_eq!(bearer(&headers("bearer  abc")), Some("abc"));
-        for bad in ["abc", "Digest abc", "Basic YWJj"] {
-            assert_eq!(bearer(&headers(bad)), None, "{bad}");
-        }
-        assert_eq!(bearer(&HeaderMap::new()), None);
-    }
-
     #[test]
     fn each_role_may_what_the_one_below_may() {
         let with = |role| Caller {
-            token: TokenView { role, ..AdminToken::from_text(&"x".repeat(16)).unwrap().view() },
+            identity: Identity::Token(TokenView {
+                role,
+                ..AdminToken::from_text(&"x".repeat(16)).unwrap().view()
+            }),
             session_until: None,
         };
         assert!(with(Role::Admin).require(Role::Viewer).is_ok());

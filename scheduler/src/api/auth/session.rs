@@ -1,8 +1,9 @@
 //! A browser that is signed in.
 //!
-//! Whoever signs in gives a token once and gets a cookie: 256 random bits that stand for the token in
-//! the database, where only their SHA-256 is kept. So any scheduler knows the cookie, signing out ends
-//! it everywhere, and so does the end of the token. No script can read it (`HttpOnly`), no other site
+//! Whoever signs in, with a token or at the identity provider, gets a cookie: 256 random bits that stand
+//! for the token or the person in the database, where only their SHA-256 is kept. So any scheduler knows
+//! the cookie, signing out ends it everywhere, and so does the end of the token, or another provider in
+//! the configuration. No script can read it (`HttpOnly`), no other site
 //! can make a browser send it (`SameSite=Strict`), and what changes something must also come from a
 //! page of ours ([`require_own_page`]), which is a second lock on the same door.
 
@@ -13,26 +14,27 @@ use axum::http::{
     header::{COOKIE, InvalidHeaderValue},
 };
 use chrono::TimeDelta;
-use ringvault_core::api::TokenView;
 use ringvault_fault::around;
 use ringvault_state::{
     StateError,
-    sessions::{self, Stands},
+    sessions::{self, PersonRow, Stands},
 };
 use serde_json::json;
 
-use super::{Caller, TokenHash, TokenSecret};
+use super::{Caller, Identity, TokenHash, TokenSecret};
 use crate::{
     api::{
         ApiState,
         problem::{ApiError, ApiResult},
     },
     audit,
+    config::delta,
+    openid::{OpenId, Person},
 };
 
 const NAME: &str = "ringvault_session";
 
-/// How long a session lasts: a working day.
+/// How long a token's session lasts: a working day.
 const LASTS: TimeDelta = TimeDelta::hours(10);
 
 /// What our pages send along. No page of another origin may set a header of its own, unless we would
@@ -41,9 +43,14 @@ const OWN_PAGE: &str = "x-ringvault-page";
 
 /// The cookie of a request.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    named(headers, NAME)
+}
+
+/// A cookie of a request, by its name.
+pub(in crate::api) fn named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut cookies = lines.flat_map(|line| line.split(';'));
-    cookies.find_map(|cookie| cookie.trim().strip_prefix(NAME)?.strip_prefix('='))
+    cookies.find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// Refuses a request that a page of another origin has made.
@@ -63,10 +70,18 @@ pub(super) async fn identify(api: &ApiState, cookie: &str) -> ApiResult<Caller> 
     let found = sessions::find(&mut conn, TokenHash::of(cookie).as_bytes()).await?;
     let known = found.and_then(|live| {
         let is_admins = live.bound.is_some_and(|bound| bind(cookie, &api.admin.hash) == bound);
-        let token = live.token.or_else(|| is_admins.then(|| api.admin.view()))?;
-        Some(Caller { token, session_until: Some(live.expires_at) })
+        let token = live.token.or_else(|| is_admins.then(|| api.admin.view())).map(Identity::Token);
+        let person = live.person.and_then(|row| still_vouched_for(api, row)).map(Identity::Person);
+        Some(Caller { identity: token.or(person)?, session_until: Some(live.expires_at) })
     });
     known.ok_or_else(|| ApiError::unauthenticated("the session is over: sign in again"))
+}
+
+/// The person of a session, while the configuration still has the provider that vouched for them.
+fn still_vouched_for(api: &ApiState, row: PersonRow) -> Option<Person> {
+    let PersonRow { name, role, issuer, subject } = row;
+    let is_ours = api.openid.as_ref().is_some_and(|openid| openid.config().issuer == issuer);
+    is_ours.then_some(Person { name, role, subject })
 }
 
 /// Binds a session to the administrator's token. Without the cookie, which is kept nowhere, it cannot
@@ -79,22 +94,44 @@ fn bind(cookie: &str, admin: &TokenHash) -> TokenHash {
 pub(in crate::api) async fn begin(
     api: &ApiState,
     headers: &HeaderMap,
-    token: TokenView,
+    identity: Identity,
     from: IpAddr,
 ) -> ApiResult<(Caller, HeaderValue)> {
     let secret = TokenSecret::draw().map_err(|error| ApiError::defect(&error))?;
     let (hash, cookie) = (secret.hash(), secret.reveal());
     let bound = bind(&cookie, &api.admin.hash);
-    let stands = if token.id.is_nil() { Stands::Admin(bound.as_bytes()) } else { Stands::Token(token.id) };
+    let person = person_row(api, &identity);
+    let stands = match (&identity, &person) {
+        (Identity::Person(_), Some(person)) => Stands::Person(person),
+        (Identity::Person(_), None) => return Err(ApiError::no_provider()),
+        (Identity::Token(token), _) if token.id.is_nil() => Stands::Admin(bound.as_bytes()),
+        (Identity::Token(token), _) => Stands::Token(token.id),
+    };
+    let lasts = match &api.openid {
+        Some(openid) if person.is_some() => delta(openid.config().session),
+        _ => LASTS,
+    };
     let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
-    let until = sessions::begin(&mut tx, hash.as_bytes(), stands, LASTS).await?;
-    let caller = Caller { token, session_until: Some(until) };
-    let details = json!({ "address": from, "role": caller.token.role, "until": until });
+    let until = sessions::begin(&mut tx, hash.as_bytes(), stands, lasts).await?;
+    let caller = Caller { identity, session_until: Some(until) };
+    let mut details = json!({ "address": from, "role": caller.role(), "until": until });
+    if let Some(PersonRow { issuer, subject, .. }) = &person {
+        details["issuer"] = json!(issuer);
+        details["subject"] = json!(subject);
+    }
     audit::record(&mut tx, &caller.actor(), "session.begin", None, "dashboard", &details).await?;
     ringvault_state::commit(tx, around!("session.begin")).await?;
-    let set =
-        set_cookie(is_secure(api, headers), &cookie, LASTS).map_err(|error| ApiError::defect(&error))?;
+    // Who came from the provider came by the address that it knows.
+    let by_tls = person.is_some() && api.openid.as_ref().is_some_and(OpenId::is_over_tls);
+    let is_secure = by_tls || is_secure(api, headers);
+    let set = set_cookie(is_secure, &cookie, lasts).map_err(|error| ApiError::defect(&error))?;
     Ok((caller, set))
+}
+
+fn person_row(api: &ApiState, identity: &Identity) -> Option<PersonRow> {
+    let (Identity::Person(person), Some(openid)) = (identity, &api.openid) else { return None };
+    let Person { name, role, subject } = person.clone();
+    Some(PersonRow { name, role, issuer: openid.config().issuer.clone(), subject })
 }
 
 /// Signs it out: the cookie to set.

@@ -15,6 +15,8 @@ mod policy_diff;
 mod purges;
 mod service;
 mod session;
+mod sessions;
+mod sign_in;
 mod storage;
 mod tokens;
 
@@ -38,6 +40,8 @@ pub(super) fn all() -> Vec<Route> {
         storage::routes(),
         evidence::routes(),
         session::routes(),
+        sessions::routes(),
+        sign_in::routes(),
         tokens::routes(),
         audit::routes(),
     ]

@@ -1,7 +1,5 @@
 //! Signing in and out of the dashboard.
 
-use std::net::IpAddr;
-
 use axum::{
     Json,
     extract::State,
@@ -11,12 +9,12 @@ use axum::{
 use ringvault_core::api::{Document, Role, SessionCreate, SessionView};
 use ringvault_fault::around;
 use ringvault_state::StateError;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api::{
         ApiState,
-        auth::{self, Access, Caller, session},
+        auth::{self, Access, Caller, Identity, session},
         extract::Body,
         problem::ApiResult,
         route::Route,
@@ -43,8 +41,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 fn view(api: &ApiState, caller: Caller) -> Json<Document<SessionView>> {
     Json(Document::new(SessionView {
-        name: caller.token.name,
-        role: caller.token.role,
+        name: caller.name().to_owned(),
+        role: caller.role(),
         expires_at: caller.session_until,
         scheduler: api.ctx.config.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,21 +64,20 @@ async fn sign_in(
             tracing::warn!(status = error.0.status, %from, "somebody could not sign in");
             // What is refused unseen (429) is not written either: the log is for ever, and must not be flooded.
             if error.0.status == StatusCode::UNAUTHORIZED.as_u16() {
-                refused(&api, from).await?;
+                refused(&api, "somebody", json!({ "address": from })).await?;
             }
             return Err(error);
         }
     };
-    let (caller, cookie) = session::begin(&api, &headers, token, from).await?;
-    tracing::info!(name = caller.name(), role = caller.token.role.as_str(), "signed in");
+    let (caller, cookie) = session::begin(&api, &headers, Identity::Token(token), from).await?;
+    tracing::info!(name = caller.name(), role = caller.role().as_str(), "signed in");
     Ok(([(SET_COOKIE, cookie)], view(&api, caller)).into_response())
 }
 
 /// Writes down that somebody could not sign in.
-async fn refused(api: &ApiState, from: IpAddr) -> ApiResult<()> {
+pub(super) async fn refused(api: &ApiState, who: &str, details: Value) -> ApiResult<()> {
     let mut tx = api.ctx.db.begin().await.map_err(StateError::from)?;
-    let details = json!({ "address": from });
-    audit::record(&mut tx, "somebody", "session.refuse", None, "dashboard", &details).await?;
+    audit::record(&mut tx, who, "session.refuse", None, "dashboard", &details).await?;
     Ok(ringvault_state::commit(tx, around!("session.refuse")).await?)
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     api::{
         ApiState,
-        auth::{Caller, TokenSecret},
+        auth::{Caller, Identity, TokenSecret},
         cursor,
         extract::{Body, Params},
         problem::{ApiError, ApiResult},
@@ -100,8 +100,14 @@ async fn create(
     Ok((StatusCode::CREATED, Json(Document::new(created))))
 }
 
-async fn own(caller: Caller) -> Json<Document<TokenView>> {
-    Json(Document::new(caller.token))
+async fn own(caller: Caller) -> ApiResult<Json<Document<TokenView>>> {
+    match caller.identity {
+        Identity::Token(token) => Ok(Json(Document::new(token))),
+        Identity::Person(person) => {
+            let detail = format!("{} is a person: no token asks", person.name);
+            Err(ApiError::not_found("RV-TOKEN-UNKNOWN", detail).next("GET /v1/session"))
+        }
+    }
 }
 
 async fn revoke(

@@ -6,6 +6,7 @@
 //! style, no other origin, no text that becomes markup (trusted types, of which there are none).
 
 mod files;
+mod page;
 
 use axum::{
     Router,
@@ -22,6 +23,8 @@ use axum::{
 
 use super::{ApiState, problem::ApiError};
 use files::{File, INDEX};
+
+pub(super) use page::not_signed_in;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
@@ -59,19 +62,26 @@ fn answer(file: &File, headers: &HeaderMap) -> Response {
     let tag = file.tag();
     let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known == tag);
     let plain = HeaderValue::from_static;
-    let common: [(HeaderName, HeaderValue); 7] = [
+    let own = [
         (CONTENT_TYPE, plain(file.media)),
-        (CONTENT_SECURITY_POLICY, plain(POLICY)),
         (CACHE_CONTROL, plain("no-cache")),
         (ETAG, HeaderValue::from_str(tag).unwrap_or_else(|_| plain("\"\""))),
+    ];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, own, guarded()).into_response();
+    }
+    (own, guarded(), file.content).into_response()
+}
+
+/// What every page of ours is sent with.
+fn guarded() -> [(HeaderName, HeaderValue); 4] {
+    let plain = HeaderValue::from_static;
+    [
+        (CONTENT_SECURITY_POLICY, plain(POLICY)),
         (REFERRER_POLICY, plain("no-referrer")),
         (HeaderName::from_static("cross-origin-opener-policy"), plain("same-origin")),
         (HeaderName::from_static("permissions-policy"), plain("camera=(), microphone=(), geolocation=()")),
-    ];
-    if is_known {
-        return (StatusCode::NOT_MODIFIED, common).into_response();
-    }
-    (common, file.content).into_response()
+    ]
 }
 
 #[cfg(test)]

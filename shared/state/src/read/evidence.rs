@@ -115,7 +115,7 @@ pub async fn list(
              select t.at, 't' || t.id as key, t.job, t.event, t.actor
              from transitions t
              where t.task is null and t.from_state is not null
-               and (t.actor like 'token %' or t.actor like 'amqp %')
+               and (t.actor like 'token %' or t.actor like 'person %' or t.actor like 'amqp %')
                and ($2::text is null or $2 = 'ordered')
                and ($1::text is null or exists (select from jobs j where j.id = t.job and j.cluster = $1))
                and t.at <= coalesce($3::timestamptz, 'infinity')

@@ -1,6 +1,6 @@
-// Signing in: a token is given once, and kept nowhere by this page.
+// Signing in: a token is given once, and kept nowhere by this page; or at an identity provider.
 
-import { post } from './api.js';
+import { get, post, query } from './api.js';
 import { h } from './dom.js';
 import { trouble } from './parts.js';
 
@@ -28,6 +28,16 @@ export function form(done, why) {
     // For managers of passwords, which file a token under a name.
     h('input', { type: 'text', name: 'username', autocomplete: 'username', value: 'ringvault', hidden: true, readonly: true }),
     h('p', { class: 'field' }, h('label', { for: 'token' }, h('span', {}, 'Access token')), token),
-    refused, button,
+    refused, button, providers(),
     h('p', { class: 'note' }, 'Whoever runs Ringvault makes one: ', h('code', {}, 'ringvault token create NAME --role viewer')));
+}
+
+/** A way to the identity provider, where there is one. It is a link: nothing is sent but who wants to go where. */
+function providers() {
+  const place = h('div', { class: 'ways' });
+  const to = location.pathname + location.search;
+  get('/v1/sign-in').then(({ openid }) => {
+    if (openid) place.append(h('a', { class: 'way', href: `/v1/sign-in/openid${query({ to })}` }, `Sign in with ${openid}`));
+  }).catch(() => { /* a token is a way in all the same */ });
+  return place;
 }
