@@ -21,7 +21,8 @@ const UNITS: [(&str, u64, u64); 6] = [
 /// A duration in words that are read as the same.
 pub fn lasting(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let fits = |(_, unit, least): &&(&str, u64, u64)| seconds.is_multiple_of(*unit) && seconds / unit >= *least;
+    let fits =
+        |(_, unit, least): &&(&str, u64, u64)| seconds.is_multiple_of(*unit) && seconds / unit >= *least;
     match UNITS.iter().find(fits) {
         Some((name, unit, _)) if duration.subsec_nanos() == 0 => format!("{}{name}", seconds / unit),
         _ => humantime::format_duration(duration).to_string(),
