@@ -63,6 +63,8 @@ const COMMANDS: &[&str] = &[
     "token create",
     "token list",
     "token revoke",
+    "session list",
+    "session end",
     "audit list",
     "audit export",
     "audit verify",

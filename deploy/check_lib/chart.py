@@ -47,6 +47,14 @@ _FULL_VALUES: dict[str, Any] = {
         "podAnnotations": {"a": "b"},
         "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/x"}},
     },
+    "oidc": {
+        "issuer": "https://login.example/realms/ops",
+        "baseUrl": "https://ringvault.example",
+        "name": "Example",
+        "groups": {"/sre": "operator"},
+        "users": {"anna@example.com": "admin"},
+        "settings": 'session = "8h"\n',
+    },
     "clusters": [{"name": "a", "username": "ringvault", "extraConfig": "slots = 8\n"}, {"name": "b"}],
     "networkPolicy": {
         "ingressFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
@@ -73,6 +81,8 @@ _REFUSED = [
     ({"vault": {"url": "ftp://x"}}, "vault"),
     ({"schedulers": 3}, "schedulers"),
     ({"clusters": [{"name": "Not A Name"}]}, "name"),
+    ({"oidc": {"issuer": "https://login.example"}}, "baseUrl"),
+    ({"oidc": {"groups": {"sre": "root"}}}, "sre"),
     ({"podMonitor": {"enabled": True}, "workerMetrics": {"enabled": False}}, "workerMetrics"),
 ]
 

@@ -43,7 +43,8 @@ def status(options: argparse.Namespace) -> int:
 
 # What tests start by themselves: object stores, and what drives a browser.
 _OTHERS = {
-    install_npm.PROGRAM: install_npm.ensure,
+    install_npm.AZURITE: install_npm.ensure_azurite,
+    install_npm.OPENID: install_npm.ensure_openid,
     install_browser.NAME: install_browser.ensure,
     install_smtp.NAME: install_smtp.ensure,
     install_promtool.NAME: install_promtool.ensure,

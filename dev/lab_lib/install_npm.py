@@ -1,4 +1,4 @@
-"""Azurite, the emulator of Azure Blob Storage, from npm."""
+"""Programs from npm that tests start: Azurite, the emulator of Azure Blob Storage, and an OpenID Connect provider."""
 
 import os
 import shutil
@@ -9,36 +9,55 @@ from . import install_apt, paths
 from .proc import run
 from .progress import step
 
-# The newest that runs on Debian's own Node.js; later ones want Node.js 22.
-AZURITE = "3.35.0"
-PROGRAM = "azurite-blob"
+# Of each the newest that runs on Debian's own Node.js; later ones want Node.js 22.
+AZURITE = "azurite-blob"
+OPENID = "oidc-provider"
+_PACKAGES = {AZURITE: ("azurite", "3.35.0"), OPENID: ("oidc-provider", "8.8.1")}
 
 
-def find() -> Optional[Path]:
-    """The program from PATH, or the one fetched earlier."""
-    on_path = shutil.which(PROGRAM)
+def find(name: str) -> Optional[Path]:
+    """The program from PATH, or what was fetched earlier."""
+    on_path = shutil.which(name)
     if on_path:
         return Path(on_path)
-    fetched = _folder() / "node_modules" / ".bin" / PROGRAM
+    fetched = _place(name)
     return fetched if fetched.exists() else None
 
 
-def ensure() -> Path:
-    present = find()
+def ensure_azurite() -> Path:
+    """Its program."""
+    return _ensure(AZURITE)
+
+
+def ensure_openid() -> Path:
+    """The folder of the package: it is a library, which a script of the tests' runs."""
+    return _ensure(OPENID)
+
+
+def _ensure(name: str) -> Path:
+    present = find(name)
     if present:
         return present
     programs = {"node": "nodejs", "npm": "npm"}
     install_apt.ensure([package for program, package in programs.items() if not shutil.which(program)])
-    with step(f"fetching azurite {AZURITE} (once)"):
-        partial = _folder().with_name(f"azurite.partial.{os.getpid()}")
+    package, version = _PACKAGES[name]
+    folder = _folder(name)
+    with step(f"fetching {package} {version} (once)"):
+        partial = folder.with_name(f"{package}.partial.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         paths.make(partial)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", f"azurite@{AZURITE}"]
-        run(command, "fetching azurite", cwd=str(partial))
-        shutil.rmtree(_folder(), ignore_errors=True)
-        partial.rename(_folder())
-    return _folder() / "node_modules" / ".bin" / PROGRAM
+        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev", f"{package}@{version}"]
+        run(command, f"fetching {package}", cwd=str(partial))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    return _place(name)
 
 
-def _folder() -> Path:
-    return paths.CACHE / f"azurite-{AZURITE}"
+def _folder(name: str) -> Path:
+    package, version = _PACKAGES[name]
+    return paths.CACHE / f"{package}-{version}"
+
+
+def _place(name: str) -> Path:
+    modules = _folder(name) / "node_modules"
+    return modules / ".bin" / name if name == AZURITE else modules / _PACKAGES[name][0]

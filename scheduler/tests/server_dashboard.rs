@@ -14,6 +14,7 @@ use support::{
     broker::until,
     host,
     http::{ADMIN, Answer, Http},
+    openid::Provider,
     running::Running,
     station::{Deed, Run},
     worker::Worker,
@@ -365,7 +366,11 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
         panic!("RINGVAULT_TEST_BROWSER is not set: this test needs a browser, run it with dev/test")
     });
     fill(&db, FLEET).await;
-    let running = Running::start(db, PATIENCE).await;
+    // The provider must know where a browser comes back to before the scheduler listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let provider = Provider::start(json!({"base": format!("http://{address}")}));
+    let settings = format!("listen = \"{address}\"\n{PATIENCE}{}", provider.section(""));
+    let running = Running::start(db, &settings).await;
     let hosts = [host(1), host(2), host(3)];
     let workers: Vec<_> = hosts
         .iter()
@@ -396,8 +401,9 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
     let viewer = token(&http, "wall", "viewer").await;
     let operator = token(&http, "sre", "operator").await;
     let lines = format!(
-        "export RINGVAULT_URL={} RINGVAULT_ADMIN={ADMIN} RINGVAULT_OPERATOR={operator} RINGVAULT_VIEWER={viewer}\n",
-        http.base()
+        "export RINGVAULT_URL={} RINGVAULT_ADMIN={ADMIN} RINGVAULT_OPERATOR={operator} RINGVAULT_VIEWER={viewer} RINGVAULT_PROVIDER={}\n",
+        http.base(),
+        provider.issuer
     );
     stay("work", &lines).await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/dashboard");
@@ -407,6 +413,7 @@ async fn the_dashboard_works_in_chromium(db: PgPool) {
         .env("RINGVAULT_ADMIN", ADMIN)
         .env("RINGVAULT_OPERATOR", operator)
         .env("RINGVAULT_VIEWER", viewer)
+        .env("RINGVAULT_PROVIDER", &provider.issuer)
         .kill_on_drop(true)
         .output();
     let browser =

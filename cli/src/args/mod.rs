@@ -13,8 +13,9 @@ use crate::command::{
     audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
     doctor::DoctorArgs, drill::DrillCommand, evidence::EvidenceCommand, generate::GenerateCommand,
     hold::HoldCommand, job::JobCommand, key::KeyCommand, node::NodeCommand, notify::NotifyCommand,
-    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, status::StatusArgs,
-    storage::StorageCommand, token::TokenCommand, vault::VaultCommand, verify::VerifyCommand,
+    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, session::SessionCommand,
+    status::StatusArgs, storage::StorageCommand, token::TokenCommand, vault::VaultCommand,
+    verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -131,6 +132,9 @@ pub(crate) enum Command {
     /// Access to the scheduler
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Browsers that are signed in to the dashboard
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Whom this scheduler tells what happens, and whether it arrives
     #[command(subcommand)]
     Notify(NotifyCommand),

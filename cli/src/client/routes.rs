@@ -9,8 +9,8 @@ use ringvault_core::{
         ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
         FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
         MAX_LIMIT, MedusaImport, MedusaImported, NextFires, NodeForgotten, NodeView, NoticeView,
-        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, StorageReport, TokenCreate,
-        TokenCreated, TokenView, TopologyView,
+        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, SessionView, SessionsEnded,
+        SignInCheck, SignedIn, StorageReport, TokenCreate, TokenCreated, TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -334,9 +334,23 @@ impl Client {
         self.ask(Ask::get(&["notices", id])).await
     }
 
-    /// The token that asks.
-    pub(crate) async fn own_token(&self) -> Outcome<TokenView> {
-        self.ask(Ask::get(&["tokens", "self"])).await
+    /// Who asks: a token, or a person by a token of the identity provider's.
+    pub(crate) async fn session(&self) -> Outcome<SessionView> {
+        self.ask(Ask::get(&["session"])).await
+    }
+
+    pub(crate) async fn check_sign_in(&self) -> Outcome<SignInCheck> {
+        self.ask(Ask::get(&["sign-in", "check"])).await
+    }
+
+    pub(crate) async fn sessions(&self) -> Outcome<Page<SignedIn>> {
+        self.all(|| Ask::get(&["sessions"]), None).await
+    }
+
+    /// By a session's id, or the name of who is signed in.
+    pub(crate) async fn end_sessions(&self, session: &str) -> Outcome<SessionsEnded> {
+        let path = ["sessions", session];
+        self.ask(Ask::new(Method::DELETE, &path)).await
     }
 
     pub(crate) async fn create_token(&self, token: &TokenCreate) -> Outcome<TokenCreated> {

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use clap::Args;
 use ringvault_core::{
     ClusterName,
-    api::{Role, ServerState, ServerStatus},
+    api::{Role, ServerState, ServerStatus, SignInCheck},
 };
 use ringvault_vault::{Vault, VaultConfig};
 use serde::Serialize;
@@ -151,6 +151,7 @@ async fn look(client: &Client, only: Option<&ClusterName>, report: &mut Report) 
     };
     report.well("scheduler", format!("{} answers, version {}", client.server(), status.servers.version));
     token(client, report).await;
+    sign_in(client, report).await;
     server("postgres", &status.servers.postgres, report);
     server("rabbitmq", &status.servers.rabbitmq, report);
     server("store", &status.servers.store, report);
@@ -199,17 +200,38 @@ async fn probes(client: &Client, report: &mut Report) -> bool {
 }
 
 async fn token(client: &Client, report: &mut Report) {
-    match client.own_token().await {
-        Ok(token) => {
-            let may = match token.role {
+    match client.session().await {
+        Ok(who) => {
+            let may = match who.role {
                 Role::Viewer => "may look, but start nothing",
                 Role::Operator => "may start and steer jobs",
                 Role::Admin => "may do everything",
             };
-            let detail = format!("{} ({}) {may}", token.name, token.role.as_str());
+            let detail = format!("{} ({}) {may}", who.name, who.role.as_str());
             report.well("token", detail);
         }
         Err(failure) => report.failure("token", &failure),
+    }
+}
+
+/// Whether people can sign in at the identity provider, where there is one.
+async fn sign_in(client: &Client, report: &mut Report) {
+    match client.check_sign_in().await {
+        Ok(SignInCheck { openid: Some(openid) }) if openid.state == ServerState::Ok => {
+            report.well("sign-in", "the identity provider answers");
+        }
+        Ok(SignInCheck { openid: Some(openid) }) => {
+            let detail = openid.detail.unwrap_or_else(|| "the identity provider is not well".to_owned());
+            report.bad(
+                "sign-in",
+                detail,
+                "mend [oidc] in the scheduler's settings, or the provider; tokens work",
+            );
+        }
+        Ok(SignInCheck { openid: None }) => {}
+        // A scheduler that is older than this program.
+        Err(failure) if failure.exit == Exit::NotFound => {}
+        Err(failure) => report.failure("sign-in", &failure),
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod purge;
 pub(crate) mod restore;
+pub(crate) mod session;
 mod start;
 pub(crate) mod status;
 pub(crate) mod storage;
@@ -46,6 +47,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Evidence(command) => evidence::run(context, command).await,
         Command::Key(command) => key::run(context, command).await,
         Command::Token(command) => token::run(context, command).await,
+        Command::Session(command) => session::run(context, command).await,
         Command::Notify(command) => notify::run(context, command).await,
         Command::Audit(command) => audit::run(context, command).await,
         Command::Catalog(command) => catalog::run(context, command).await,

@@ -36,6 +36,7 @@ const OF_SCHEDULER: &[&str] = &[
     "postgres",
     "api",
     "http",
+    "oidc",
     "requests",
     "notify",
     "store_price",

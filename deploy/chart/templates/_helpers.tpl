@@ -56,6 +56,29 @@ url_file = "/etc/ringvault/secrets/postgres-url"
 [api]
 admin_token_file = "/etc/ringvault/secrets/admin-token"
 {{ include "ringvault.common" . }}
+{{- if .Values.oidc.issuer }}
+[oidc]
+issuer = {{ .Values.oidc.issuer | quote }}
+client_id = {{ .Values.oidc.clientId | quote }}
+base_url = {{ required "oidc.baseUrl: where browsers reach the schedulers" .Values.oidc.baseUrl | quote }}
+{{- if not .Values.oidc.publicClient }}
+client_secret_file = "/etc/ringvault/secrets/oidc-secret"
+{{- end }}
+{{- with .Values.oidc.name }}
+name = {{ . | quote }}
+{{- end }}
+{{- with .Values.oidc.settings }}
+{{ . }}
+{{- end }}
+[oidc.groups]
+{{- range $group, $role := .Values.oidc.groups }}
+{{ $group | quote }} = {{ $role | quote }}
+{{- end }}
+[oidc.users]
+{{- range $user, $role := .Values.oidc.users }}
+{{ $user | quote }} = {{ $role | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.scheduler.extraConfig }}
 {{ . }}
 {{- end }}

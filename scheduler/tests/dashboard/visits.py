@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 expect.set_options(timeout=30_000)
 
 ADMIN, OPERATOR, VIEWER = (os.environ[f"RINGVAULT_{name}"] for name in ("ADMIN", "OPERATOR", "VIEWER"))
+# On another host than the scheduler, as a browser sees it.
+PROVIDER = os.environ["RINGVAULT_PROVIDER"]
 SCREENS = {
     "/ui/fleet": "Fleet",
     "/ui/clusters/c": "c",
@@ -58,6 +60,71 @@ def signing_in_keeps_the_token_nowhere(browser: Browser) -> None:
     page.goto("/ui/jobs")
     expect(page.get_by_label("Access token")).to_be_visible()
     visitor.close()
+
+
+def signing_in_at_the_provider_and_back(browser: Browser) -> None:
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+    for person, options in (("anna", {}), ("ben", {**phone, "color_scheme": "dark"})):
+        visitor = Visitor(browser, **options)
+        page = visitor.page
+        page.goto("/ui/jobs?state=failed")
+        way = page.get_by_role("link", name="Sign in with Example")
+        expect(way).to_be_visible()
+        _looks_well(page)
+        # By keyboard: it comes after the token and its button.
+        expect(page.get_by_label("Access token")).to_be_focused()
+        for _ in range(2):
+            page.keyboard.press("Tab")
+        expect(way).to_be_focused()
+        page.keyboard.press("Enter")
+        _log_in(page, person)
+        expect(page.get_by_role("heading", name="Jobs", level=1)).to_be_visible()
+        expect(page).to_have_url(f"{URL}/ui/jobs?state=failed")
+        name, role = {"anna": ("anna@example.com", "operator"), "ben": ("ben", "viewer")}[person]
+        expect(page.locator(".who")).to_contain_text(f"{name} {role}")
+        (cookie,) = (cookie for cookie in visitor.context.cookies(URL))
+        assert cookie["name"] == "ringvault_session" and cookie["httpOnly"] and cookie["sameSite"] == "Strict", cookie
+        assert page.evaluate("document.cookie") == ""
+        _at_home(visitor)
+        press(page, "Sign out")
+        expect(way).to_be_visible()
+        visitor.close()
+
+
+def who_may_do_nothing_is_told_so(browser: Browser) -> None:
+    for options in ({}, {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"}):
+        visitor = Visitor(browser, **options)
+        page = visitor.page
+        page.goto("/ui/fleet")
+        page.get_by_role("link", name="Sign in with Example").click()
+        _log_in(page, "carl")
+        expect(page.get_by_role("heading", name="You are not signed in", level=1)).to_be_visible()
+        expect(page.get_by_role("alert")).to_contain_text("carl@example.com is in no group that may do anything here")
+        _looks_well(page)
+        assert not visitor.context.cookies(URL)
+        page.get_by_role("link", name="Back to signing in").click()
+        expect(page.get_by_label("Access token")).to_be_visible()
+        _at_home(visitor)
+        visitor.close()
+
+
+def _log_in(page: Page, person: str) -> None:
+    """At the provider."""
+    page.locator('input[name="login"]').fill(person)
+    page.locator('input[name="password"]').fill("any")
+    page.get_by_role("button", name="Sign-in").click()
+
+
+def _looks_well(page: Page) -> None:
+    wrong = page.evaluate(checks.NAMES) + page.evaluate(checks.CONTRAST)
+    assert not wrong, f"{page.url}: {wrong}"
+    wide = page.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+    assert wide <= 0, f"{page.url} is {wide} px too wide"
+
+
+def _at_home(visitor: Visitor) -> None:
+    """What Chromium thinks of the provider's pages is the provider's."""
+    visitor.complaints = [line for line in visitor.complaints if not line.startswith(PROVIDER)]
 
 
 def every_screen_says_its_age_and_its_command(browser: Browser) -> None:
@@ -289,6 +356,8 @@ def what_cannot_be_read_again_stays_and_says_so(browser: Browser) -> None:
 
 ALL = [
     signing_in_keeps_the_token_nowhere,
+    signing_in_at_the_provider_and_back,
+    who_may_do_nothing_is_told_so,
     every_screen_says_its_age_and_its_command,
     the_fleet_shows_the_worst_first,
     the_cluster_shows_what_can_be_restored_to_when,

@@ -6,6 +6,7 @@ pub mod authority;
 pub mod broker;
 pub mod http;
 pub mod invariants;
+pub mod openid;
 pub mod receiver;
 pub mod replay;
 pub mod running;
@@ -47,7 +48,6 @@ pub struct Lab {
 
 /// Patience that suits a test: everything is due at once, nothing by itself.
 const CONFIG: &str = r#"
-listen = "127.0.0.1:0"
 [postgres]
 [signing]
 key_file = "FOLDER/key"
@@ -76,7 +76,8 @@ impl Lab {
         Self::with(db, "sched-1", &QueueConfig::from_url("amqp://127.0.0.1:1"), "").await
     }
 
-    /// Over `db` and a broker, with more configuration.
+    /// Over `db` and a broker, with more configuration: what is left of `[retry]`, then sections. Before that it may
+    /// say in a line of its own where to `listen`.
     pub async fn with(db: PgPool, id: &str, queue: &QueueConfig, more: &str) -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
         Self::open(db, id, queue, more, folder).await
@@ -91,7 +92,12 @@ impl Lab {
     pub async fn open(db: PgPool, id: &str, queue: &QueueConfig, more: &str, folder: Arc<TempDir>) -> Self {
         let path = folder.path().to_str().expect("a plain path");
         let file = folder.path().join(format!("{id}.toml"));
-        let text = format!("id = \"{id}\"\n{}{more}\n[rabbitmq]\n", CONFIG.replace("FOLDER", path));
+        let (listen, more) = match more.strip_prefix("listen = ").and_then(|more| more.split_once('\n')) {
+            Some((listen, more)) => (listen, more),
+            None => ("\"127.0.0.1:0\"", more),
+        };
+        let common = CONFIG.replace("FOLDER", path);
+        let text = format!("id = \"{id}\"\nlisten = {listen}\n{common}{more}\n[rabbitmq]\n");
         std::fs::write(&file, text).expect("the configuration");
         let key = folder.path().join("key");
         std::fs::write(&key, "ab".repeat(32)).expect("the key");
