@@ -69,7 +69,7 @@ async fn a_person_signs_in_with_the_role_of_their_groups_and_out_again(db: PgPoo
     assert_eq!(Answer::read(ways).await.json(200)["openid"], "Example");
 
     let mut anna = Browser::new(http.base());
-    let callback = anna.to_callback("anna").await;
+    let callback = anna.reach_callback("anna").await;
     let pending = anna.cookie(PENDING).expect("what it has begun").to_owned();
     let answer = anna.get(&callback).await;
     assert_eq!(
@@ -189,15 +189,15 @@ async fn an_answer_is_taken_once_and_from_the_browser_that_began_alone(db: PgPoo
     let provider = Provider::start(json!({}));
     let (_lab, http) = scheduler(&db, &provider.section("")).await;
     let (mut anna, mut thief) = (Browser::new(http.base()), Browser::new(http.base()));
-    let callback = anna.to_callback("anna").await;
+    let callback = anna.reach_callback("anna").await;
 
     // Another browser: without a sign-in of its own, and with one.
     let page = refusal(thief.get(&callback).await, 400).await;
     assert!(page.contains("RV-OIDC-STATE"), "{page}");
-    thief.to_callback("ben").await;
+    thief.reach_callback("ben").await;
     assert!(refusal(thief.get(&callback).await, 400).await.contains("RV-OIDC-STATE"));
     // A stolen code beside the thief's own state: PKCE binds the code to the browser that began.
-    let own = thief.to_callback("ben").await;
+    let own = thief.reach_callback("ben").await;
     let part = |url: &str, name: &str| {
         let url = reqwest::Url::parse(url).unwrap();
         url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned()
@@ -209,7 +209,7 @@ async fn an_answer_is_taken_once_and_from_the_browser_that_began_alone(db: PgPoo
 
     // Altered on the way.
     let mut anna = Browser::new(http.base());
-    let callback = anna.to_callback("anna").await;
+    let callback = anna.reach_callback("anna").await;
     let pending = (PENDING, anna.cookie(PENDING).unwrap().to_owned());
     let state = part(&callback, "state");
     for altered in [
@@ -284,7 +284,7 @@ async fn one_scheduler_begins_and_another_ends(db: PgPool) {
     let (lab, one) = scheduler(&db, &settings).await;
     let other = another(&lab, "sched-2", &settings).await;
     let mut ben = Browser::new(one.base());
-    let callback = ben.to_callback("ben").await;
+    let callback = ben.reach_callback("ben").await;
     other.base().clone_into(&mut ben.scheduler);
     assert_eq!(ben.get(&callback).await.status(), 303);
     assert_eq!(session(&mut ben).await.json(200)["scheduler"], "sched-2");
@@ -367,7 +367,7 @@ async fn while_the_provider_is_away_tokens_are_a_way_in(db: PgPool) {
     until("the provider to be asked again", async || (anna.get(&begin).await.status() == 303).then_some(()))
         .await;
     assert_eq!(http.get("/v1/sign-in/check").await.json(200)["openid"]["state"], "ok");
-    let callback = anna.to_callback("anna").await;
+    let callback = anna.reach_callback("anna").await;
     provider.stop();
     assert!(refusal(anna.get(&callback).await, 503).await.contains("RV-OIDC-UNREACHABLE"));
     assert_eq!(
@@ -407,8 +407,8 @@ async fn a_provider_that_is_another_or_does_not_know_us_is_said_to_be(db: PgPool
 
     provider.secret_file("not the secret");
     let (mut anna, callback) = {
-        let mut anna = Browser::new(_http.base());
-        let callback = anna.to_callback("anna").await;
+        let mut anna = Browser::new(http.base());
+        let callback = anna.reach_callback("anna").await;
         (anna, callback)
     };
     let page = refusal(anna.get(&callback).await, 502).await;

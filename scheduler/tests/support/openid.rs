@@ -33,8 +33,10 @@ impl Provider {
     /// `anna` is an sre, `ben` of the staff, `carl` of nothing that counts. `more` changes the settings; `base`
     /// is where browsers reach the scheduler.
     pub fn start(more: Value) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = port.local_addr().expect("its address").port();
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            free.local_addr().expect("its address").port()
+        };
         let issuer = format!("{}://localhost:{port}", if more["tls"].is_null() { "http" } else { "https" });
         let base = more["base"].as_str().unwrap_or(BASE).to_owned();
         let redirect = format!("{base}/v1/sign-in/openid/callback");
@@ -127,19 +129,20 @@ fn run(folder: &TempDir) -> Child {
         "RINGVAULT_TEST_OPENID is not set: this test needs an OpenID Connect provider, run it with dev/test",
     );
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/openid/provider.mjs");
+    let log = folder.path().join("log");
     let mut process = Command::new("node")
         .arg(script)
         .arg(package)
         .arg(folder.path().join("settings.json"))
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(std::fs::File::create(&log).expect("a log"))
         .spawn()
         .expect("Node.js runs");
     let told = BufReader::new(process.stdout.take().expect("its output"));
     let is_ready = told.lines().map_while(Result::ok).any(|line| line == "ready");
     if !is_ready {
         let _ = process.kill().and_then(|()| process.wait());
-        panic!("the provider does not listen");
+        panic!("the provider does not listen: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
     process
 }
@@ -212,7 +215,7 @@ impl Browser {
     }
 
     /// Goes to the provider and signs in there: where that sends it back to.
-    pub async fn to_callback(&mut self, person: &str) -> String {
+    pub async fn reach_callback(&mut self, person: &str) -> String {
         let mut url = format!("{BASE}/v1/sign-in/openid?to=/ui/jobs");
         for _ in 0..10 {
             let answer = self.get(&url).await;
@@ -245,7 +248,7 @@ impl Browser {
 
     /// The whole way, up to the scheduler's last word.
     pub async fn sign_in(&mut self, person: &str) -> Response {
-        let callback = self.to_callback(person).await;
+        let callback = self.reach_callback(person).await;
         self.get(&callback).await
     }
 }
