@@ -177,7 +177,7 @@ async fn nodes(conn: &mut PgConnection, job: JobId) -> StateResult<Vec<BackupNod
          from tasks t left join nodes n on n.cluster = t.cluster and n.host_id = t.host_id
          where t.job = $1 and t.kind in ('snapshot', 'upload') and not t.cleanup
            and t.host_id is not null
-         order by n.address, t.host_id"#,
+         order by n.address, t.host_id, t.stage"#,
         job.0
     )
     .fetch_all(conn)
