@@ -126,8 +126,8 @@ impl World {
 
     pub async fn new(config: &VaultConfig, local: TempDir, nodes: usize) -> Self {
         let vault = Vault::init(config, "tests").await.unwrap().with_scratch(local.path());
-        let lab = Lab::new(vault.store().clone(), local);
-        let nodes = (0..nodes)
+        let mut world = Self::of(vault, local);
+        world.nodes = (0..nodes)
             .map(|n| {
                 let mut node = Node::new();
                 node.table("ks", "t", 0);
@@ -135,21 +135,7 @@ impl World {
                 node
             })
             .collect();
-        let (selection, schema) = (Selection::default(), schema_of(&["t"]));
-        let (epoch, step) = (DateTime::from_timestamp(1_700_000_000, 0).unwrap(), TimeDelta::minutes(1));
-        Self {
-            vault,
-            cluster: lab.cluster.clone(),
-            lab,
-            nodes,
-            selection,
-            schema,
-            epoch,
-            step,
-            lock_seconds: None,
-            nodes_know: true,
-            begun: HashMap::new(),
-        }
+        world
     }
 
     /// A vault that is there, without nodes.

@@ -173,7 +173,7 @@ impl Batch {
 }
 
 /// The entries of a folder, in order; none if it is not there.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, TaskError> {
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, TaskError> {
     let listed = match std::fs::read_dir(dir) {
         Ok(listed) => listed,
         Err(error)

@@ -14,7 +14,10 @@ use ringvault_fault::around;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{super::staged::Staged, root};
+use super::{
+    super::{batch::entries, staged::Staged},
+    root,
+};
 use crate::{
     executor::{failure, workspace::make_dir},
     identity::write_durably,
@@ -102,23 +105,6 @@ impl Earlier {
     pub(super) fn plans(&self, place: &str) -> impl Iterator<Item = Uuid> + '_ {
         self.0.get(place).into_iter().flatten().copied()
     }
-}
-
-/// The entries of a folder, in order; none if it is not there.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, TaskError> {
-    let missing = |error: &std::io::Error| {
-        matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
-    };
-    let listed = match std::fs::read_dir(dir) {
-        Err(error) if missing(&error) => return Ok(Vec::new()),
-        listed => listed.map_err(|error| failure::local(dir, "reading", &error))?,
-    };
-    let mut paths = Vec::new();
-    for entry in listed {
-        paths.push(entry.map_err(|error| failure::local(dir, "reading", &error))?.path());
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]
