@@ -61,7 +61,7 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
         tracing::warn!(%worker, %cluster, reason, "a worker is refused");
     }
     let welcome = refused.is_none();
-    let announcement = Announcement { said, sees: ring, ..announcement(hello, refused) };
+    let announcement = announcement(hello, ring, said, refused);
     let heard = workers::announce(&mut tx, &announcement).await?;
     if heard == Heard::Stale {
         tracing::debug!(worker = %hello.worker, "an announcement of an earlier run of the worker");
@@ -105,7 +105,13 @@ async fn another_has_the_place(
     }))
 }
 
-fn announcement(hello: &NodeHello, refused: Option<String>) -> Announcement {
+/// `ring` and `said` are the hashes of the ring that it tells and of all that it says.
+fn announcement(
+    hello: &NodeHello,
+    ring: Option<Vec<u8>>,
+    said: Vec<u8>,
+    refused: Option<String>,
+) -> Announcement {
     Announcement {
         id: hello.worker,
         incarnation: hello.incarnation,
@@ -118,8 +124,8 @@ fn announcement(hello: &NodeHello, refused: Option<String>) -> Announcement {
         disk_free: hello.disk.free,
         version: hello.version.clone(),
         problem: hello.problem.clone(),
-        sees: None,
-        said: Vec::new(),
+        sees: ring,
+        said,
         refused,
     }
 }

@@ -77,7 +77,7 @@ fn brought_until(start: &StartRecord, headers: &[Header]) -> Option<DateTime<Utc
 
 impl Vault {
     /// Sees to it that all that the backup names, and what the vault cannot be opened without, is locked for the
-    /// backup's period. `nodes` says of each manifest in whose folders lies what it names.
+    /// backup's period, which is this vault's ([`Vault::locking_for`]). `nodes` says of each manifest in whose folders lies what it names.
     pub(super) async fn lock_backup(
         &self,
         start: &StartRecord,
@@ -86,8 +86,7 @@ impl Vault {
         reuses: &BTreeSet<BackupName>,
     ) -> VaultResult<Option<SealLock>> {
         let Some(settings) = self.store().lock() else { return Ok(None) };
-        let settings = settings.for_backup(start.lock_seconds);
-        let LockConfig { mode, .. } = settings;
+        let LockConfig { mode, .. } = *settings;
         let (cluster, backup) = (&start.cluster, &start.backup);
         let until = start.started_at + settings.period();
         let mut folders = BTreeMap::new();
