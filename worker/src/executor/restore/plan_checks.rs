@@ -173,7 +173,7 @@ impl SchemaCheck<'_> {
 
     /// A node that receives a whole SSTable for a table with a storage-attached index wants the index's files with
     /// it, which the bulk loader does not send (5.0.4: "Incomplete per-SSTable index build"). On tables that the
-    /// restore makes they are made last ([`RestorePlan::indexes_made_last`](super::record::RestorePlan)).
+    /// restore makes they are made last ([`RestorePlan::is_made_last`](super::record::RestorePlan)).
     pub(super) fn streams(&self, findings: &mut Findings) {
         if self.spec.method != RestoreMethod::Stream {
             return;

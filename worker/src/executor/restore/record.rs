@@ -110,18 +110,18 @@ impl RestorePlan {
         if self.spec.dc_map.is_empty() { BTreeMap::new() } else { self.keyspaces.clone() }
     }
 
-    /// Of the `wanted` schema, the indexes that are made once the data is in: a node does not take whole
-    /// streamed SSTables for tables with storage-attached indexes.
-    pub(super) fn indexes_made_last<'a>(&self, wanted: &'a SchemaDump) -> Vec<&'a SchemaObject> {
-        if self.method != Method::Stream || self.spec.skip_schema {
-            return Vec::new();
-        }
-        let targets = self.targets();
-        let is_of_plan = |index: &&SchemaObject| {
-            let base = index.base.as_deref().unwrap_or_default();
-            index.is_attached_index() && targets.contains(&TableName::new(&index.keyspace, base))
-        };
-        wanted.objects.iter().filter(is_of_plan).collect()
+    /// Whether some indexes are made only once the data is in ([`Self::is_made_last`]).
+    pub(super) fn makes_indexes_last(&self) -> bool {
+        self.method == Method::Stream && !self.spec.skip_schema
+    }
+
+    /// Whether this object of the wanted schema is made once the data is in: a node does not take whole streamed
+    /// SSTables for tables with storage-attached indexes.
+    pub(super) fn is_made_last(&self, object: &SchemaObject) -> bool {
+        let base = object.base.as_deref().unwrap_or_default();
+        self.makes_indexes_last()
+            && object.is_attached_index()
+            && self.targets().contains(&TableName::new(&object.keyspace, base))
     }
 
     /// Whether what is loaded into the table may hold more than a node owns.

@@ -1,8 +1,7 @@
 //! `schema`: the target's tables exist and fit.
 
 use ringvault_cassandra::schema::{
-    CreateOptions, ObjectKind, SchemaDump, SchemaObject, TableComparison, TypeMisfit, compare_table,
-    compare_types,
+    CreateOptions, ObjectKind, TableComparison, TypeMisfit, compare_table, compare_types,
 };
 use ringvault_core::{
     TaskError,
@@ -25,11 +24,8 @@ impl Executor {
                 replication: plan.replication_of_new_keyspaces(),
                 ..CreateOptions::default()
             };
-            let made_last = plan.indexes_made_last(&wanted);
-            let is_made_now =
-                |object: &&SchemaObject| !made_last.iter().any(|last| std::ptr::eq(*last, *object));
-            let objects = wanted.objects.iter().filter(is_made_now).cloned().collect();
-            let now = SchemaDump { objects, ..wanted.clone() };
+            let mut now = wanted.clone();
+            now.objects.retain(|object| !plan.is_made_last(object));
             point!("schema.create.before").hit().await?;
             created = cql.create_missing(&now, &plan.selection(), &options).await?.created;
             point!("schema.create.after").hit().await?;

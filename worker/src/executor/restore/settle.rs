@@ -70,8 +70,11 @@ impl Executor {
         is_first: bool,
         handle: &TaskHandle,
     ) -> Result<(), TaskError> {
+        if !plan.makes_indexes_last() {
+            return Ok(());
+        }
         let mut wanted = self.wanted_schema(plan).await?;
-        wanted.objects = plan.indexes_made_last(&wanted).into_iter().cloned().collect();
+        wanted.objects.retain(|object| plan.is_made_last(object));
         if wanted.objects.is_empty() {
             return Ok(());
         }
