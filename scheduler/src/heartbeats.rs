@@ -6,13 +6,13 @@
 use futures::StreamExt;
 use ringvault_core::{WorkerId, task::TaskState};
 use ringvault_queue::{
-    Beat, Delivery, Envelope, Publish, TaskMessage,
-    message::{Control, StopReason, TaskControl, TaskHeartbeat},
+    Beat, Delivery, Envelope, Message, Publish, TaskMessage,
+    message::{Control, NodeDescribe, NodeStill, StopReason, TaskControl, TaskHeartbeat},
     topology,
 };
 use ringvault_state::{
     StateError,
-    registry::workers,
+    registry::workers::{self, Repeat},
     tasks::lease::{self, Beat as Judged},
 };
 use tokio_util::sync::CancellationToken;
@@ -48,6 +48,17 @@ pub async fn handle(ctx: &Context, beat: &Beat) -> Result<(), DriveError> {
         Beat::Hello(hello) => {
             if registry::hello(ctx, hello).await? {
                 ctx.wake.dispatch.notify_one();
+            }
+            Ok(())
+        }
+        Beat::Still(still) => {
+            match registry::still(ctx, still).await? {
+                Repeat::Heard => {}
+                Repeat::AfterSilence => ctx.wake.dispatch.notify_one(),
+                Repeat::No => {
+                    let NodeStill { worker, edition, .. } = *still;
+                    send(ctx, worker, TaskMessage::Describe(NodeDescribe { worker, edition })).await;
+                }
             }
             Ok(())
         }
@@ -94,8 +105,13 @@ async fn tell(ctx: &Context, beat: &TaskHeartbeat, action: Control) {
 
 /// Sends a control message that may be lost.
 pub(crate) async fn send_control(ctx: &Context, worker: WorkerId, control: TaskControl) {
-    let task = control.task;
-    let envelope = Envelope::new(ctx.source(), chrono::Utc::now(), TaskMessage::Control(control));
+    send(ctx, worker, TaskMessage::Control(control)).await;
+}
+
+/// Sends a message that may be lost: what it answers comes again.
+async fn send(ctx: &Context, worker: WorkerId, message: TaskMessage) {
+    let what = message.type_name();
+    let envelope = Envelope::new(ctx.source(), chrono::Utc::now(), message);
     let sent = match Publish::to_worker(worker, &envelope) {
         Ok(message) => {
             let message = Publish { persistent: false, ..message.sign(&ctx.keys) };
@@ -104,6 +120,6 @@ pub(crate) async fn send_control(ctx: &Context, worker: WorkerId, control: TaskC
         Err(error) => Err(error.to_string()),
     };
     if let Err(error) = sent {
-        tracing::debug!(%task, %worker, error, "a control message was not delivered");
+        tracing::debug!(what, %worker, error, "a message to a worker was not delivered");
     }
 }

@@ -29,7 +29,7 @@ use lapin::{
 use ringvault_core::{HostId, TaskId, WorkerId};
 use ringvault_queue::{
     Beat, Envelope, Report, TaskMessage,
-    message::TaskOffer,
+    message::{NodeStill, TaskOffer},
     topology::{HEARTBEAT_KEY, REPORT_KEY, REPORTS, TASKS, worker_queue},
 };
 use serde_json::{Value, json};
@@ -97,13 +97,13 @@ fn broker_used() -> Used {
 }
 
 /// A report is kept by the broker, a sign of life is not: the next one comes soon.
-async fn send(channel: &Channel, key: &str, body: &[u8]) {
+async fn send(channel: &Channel, key: &str, body: &[u8]) -> lapin::Result<()> {
     let mode = if key == HEARTBEAT_KEY { 1 } else { 2 };
     let properties = BasicProperties::default().with_delivery_mode(mode);
     channel
         .basic_publish(REPORTS.into(), key.into(), BasicPublishOptions::default(), body, properties)
-        .await
-        .expect("published");
+        .await?;
+    Ok(())
 }
 
 /// A cluster's workers: announce themselves, each minute again, and do at once what they are granted.
@@ -116,7 +116,7 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
         .exchange_declare(TASKS.into(), ExchangeKind::Direct, declare, FieldTable::default())
         .await
         .expect("the exchange");
-    let (mut consumers, mut hellos) = (Vec::new(), Vec::new());
+    let (mut consumers, mut hellos, mut stills) = (Vec::new(), HashMap::new(), Vec::new());
     for host in &hosts {
         let worker = Worker::beside(*host);
         let queue = worker_queue(worker.id);
@@ -139,17 +139,24 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
             .expect("a consumer");
         let Beat::Hello(mut hello) = worker.hello(&hosts) else { unreachable!("a hello") };
         hello.cluster = name.parse().expect("a name");
-        let beat = Envelope::new("worker", Utc::now(), Beat::Hello(hello)).to_bytes().expect("small");
-        send(&channel, HEARTBEAT_KEY, &beat).await;
-        hellos.push(beat);
+        hello.edition = Some(1);
+        let (incarnation, cluster, disk) = (hello.incarnation, hello.cluster.clone(), hello.disk);
+        let still = NodeStill { worker: worker.id, incarnation, cluster, edition: 1, disk };
+        let beat = |beat| Envelope::new("worker", Utc::now(), beat).to_bytes().expect("small");
+        let hello = beat(Beat::Hello(hello));
+        send(&channel, HEARTBEAT_KEY, &hello).await.expect("published");
+        hellos.insert(worker.id, hello);
+        stills.push(beat(Beat::Still(still)));
         consumers.push(consumer.map(move |delivery| (worker.clone(), delivery)));
     }
     let again = channel.clone();
     tokio::spawn(async move {
-        let every = Duration::from_mins(1) / u32::try_from(hellos.len()).expect("few nodes");
-        for hello in hellos.iter().cycle() {
+        let every = Duration::from_mins(1) / u32::try_from(stills.len()).expect("few nodes");
+        for still in stills.iter().cycle() {
             tokio::time::sleep(every).await;
-            send(&again, HEARTBEAT_KEY, hello).await;
+            if send(&again, HEARTBEAT_KEY, still).await.is_err() {
+                break; // the run is over
+            }
         }
     });
     tokio::spawn(async move {
@@ -166,10 +173,14 @@ async fn cluster_at_work(url: String, name: String, hosts: Vec<HostId>) -> Conne
                     offers.remove(&(worker.id, grant.task)).map(|offer| worker.succeeded(&offer))
                 }
                 TaskMessage::Control(_) => None,
+                TaskMessage::Describe(_) => {
+                    send(&channel, HEARTBEAT_KEY, &hellos[&worker.id]).await.expect("published");
+                    None
+                }
             };
             if let Some(answer) = answer {
                 let report: Envelope<Report> = Envelope::new("worker", Utc::now(), answer);
-                send(&channel, REPORT_KEY, &report.to_bytes().expect("small")).await;
+                send(&channel, REPORT_KEY, &report.to_bytes().expect("small")).await.expect("published");
             }
             delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
         }

@@ -62,7 +62,7 @@ async fn work(session: Session, worker: Worker, stop: CancellationToken) {
                 .find(|offer| offer.task == grant.task && offer.epoch == grant.epoch)
                 .map(|offer| worker.succeeded(offer)),
             // It has nothing in hand that it could be asked about.
-            TaskMessage::Control(_) => None,
+            TaskMessage::Control(_) | TaskMessage::Describe(_) => None,
         };
         if let Some(answer) = answer {
             let report = Envelope::new("worker", Utc::now(), answer);

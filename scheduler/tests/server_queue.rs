@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use chrono::Utc;
 use ringvault_core::job::JobState;
-use ringvault_queue::{Envelope, Publish, Request, Role, Session, TaskMessage, message::TaskOffer, topology};
+use ringvault_queue::{
+    Beat, Envelope, Publish, Request, Role, Session, TaskMessage,
+    message::{NodeDescribe, NodeHello, TaskOffer},
+    topology,
+};
 use sqlx::PgPool;
 use support::{backup, broker::until, host, running::Running, worker::Worker};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +54,7 @@ async fn work(session: Session, worker: Worker, stop: CancellationToken) {
                     offers.iter().find(|offer| offer.task == grant.task && offer.epoch == grant.epoch);
                 worker.succeeded(offer.expect("a grant of what was offered"))
             }
-            TaskMessage::Control(control) => panic!("nothing is to be stopped: {control:?}"),
+            other => panic!("nothing is to be stopped, and all is known: {other:?}"),
         };
         let report = Envelope::new("worker", Utc::now(), answer);
         session.publish(&Publish::report(&report).expect("a small message")).await.expect("sent");
@@ -102,6 +106,34 @@ async fn a_request_over_the_queue_becomes_a_backup_and_events(db: PgPool) {
         worker.await.expect("a worker that stops");
     }
     client.close().await;
+    running.end().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_worker_whose_last_word_is_not_known_is_asked_to_say_it_all(db: PgPool) {
+    let running = Running::start(db, PATIENCE).await;
+    let worker = Worker::beside(host(1));
+    let session = Session::start(&running.broker.config(), Role::Worker(worker.id), "worker").expect("a URL");
+    let mut messages = session.consume(topology::worker_queue(worker.id), 8);
+    assert!(session.connected().await);
+    let say = async |beat: Beat| {
+        let beat = Envelope::new("worker", Utc::now(), beat);
+        session.publish(&Publish::beat(&beat).expect("a small message")).await.expect("sent");
+    };
+    say(worker.still(7)).await;
+    let asked = tokio::time::timeout(Duration::from_secs(30), messages.next()).await.expect("in time");
+    let asked = asked.expect("the session is open");
+    asked.verify(&running.lab.ctx.keys).expect("signed");
+    let wanted = NodeDescribe { worker: worker.id, edition: 7 };
+    assert_eq!(asked.parse::<TaskMessage>().expect("readable").body, TaskMessage::Describe(wanted));
+    asked.ack().await.expect("acknowledged");
+    let Beat::Hello(hello) = worker.hello(&[worker.host]) else { unreachable!("a hello") };
+    say(Beat::Hello(NodeHello { edition: Some(7), ..hello })).await;
+    running.lab.live_workers(1).await;
+    say(worker.still(7)).await;
+    let more = tokio::time::timeout(Duration::from_secs(2), messages.next()).await;
+    assert!(more.is_err(), "what it said is known");
+    session.close().await;
     running.end().await;
 }
 

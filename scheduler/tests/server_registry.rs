@@ -13,6 +13,7 @@ use ringvault_state::registry::{
     clusters,
     forgotten::{self, Forgotten},
     topologies,
+    workers::Repeat,
 };
 use serde_json::json;
 use sqlx::PgPool;
@@ -241,6 +242,32 @@ async fn a_worker_that_says_nothing_new_is_heard_at_once(db: PgPool) {
     assert!(!says(&hello).await);
     hello.incarnation = uuid::Uuid::now_v7();
     assert!(says(&hello).await, "another run of it");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_worker_is_known_by_what_it_calls_what_it_said(db: PgPool) {
+    let lab = Lab::new(db).await;
+    let workers = lab.nodes(1).await;
+    let says = async |edition| match workers[0].still(edition) {
+        Beat::Still(still) => registry::still(&lab.ctx, &still).await.expect("heard"),
+        _ => unreachable!("a word"),
+    };
+    assert_eq!(says(1).await, Repeat::No, "of a release that does not count");
+    let Beat::Hello(mut hello) = workers[0].hello(&[host(1)]) else { panic!("a hello") };
+    (hello.edition, hello.schema_version) = (Some(1), Some("v1".to_owned()));
+    assert!(registry::hello(&lab.ctx, &hello).await.expect("heard"), "it counts now");
+    assert!(!registry::hello(&lab.ctx, &hello).await.expect("heard"), "it was asked for in vain");
+    assert_eq!(says(1).await, Repeat::Heard);
+    assert_eq!(heard(&lab, &workers[0]).await.0, 40, "its disk");
+    assert_eq!(says(2).await, Repeat::No);
+    sqlx::query("update workers set last_seen = now() - interval '1 hour'")
+        .execute(&lab.ctx.db)
+        .await
+        .expect("the past");
+    assert_eq!(says(1).await, Repeat::AfterSilence);
+    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
+    clusters::unbind(&mut conn, &cluster()).await.expect("rebound");
+    assert_eq!(says(1).await, Repeat::No, "it may mean something else now");
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -20,7 +20,7 @@ use ringvault_core::{
 };
 use ringvault_queue::{
     Beat, Consumer, Envelope, KeyRing, Publish, Report, Role, Session, TaskMessage,
-    message::{StopReason, TaskGrant, TaskOffer, TaskStarted},
+    message::{NodeDescribe, StopReason, TaskGrant, TaskOffer, TaskStarted},
     topology,
 };
 use ringvault_vault::Vault;
@@ -159,16 +159,16 @@ impl Stage {
         assert!(report.is_err(), "{:?}", report.unwrap().unwrap().parse::<Report>());
     }
 
+    async fn beat(&mut self) -> Beat {
+        let beat = tokio::time::timeout(PATIENCE, self.beats.next()).await.expect("a sign of life");
+        let delivery = beat.expect("an open session");
+        let beat = delivery.parse::<Beat>().unwrap().body;
+        delivery.ack().await.unwrap();
+        beat
+    }
+
     async fn goodbye(&mut self) {
-        loop {
-            let beat = tokio::time::timeout(PATIENCE, self.beats.next()).await.expect("a goodbye");
-            let delivery = beat.expect("an open session");
-            let beat = delivery.parse::<Beat>().unwrap().body;
-            delivery.ack().await.unwrap();
-            if matches!(beat, Beat::Goodbye(_)) {
-                return;
-            }
-        }
+        while !matches!(self.beat().await, Beat::Goodbye(_)) {}
     }
 
     /// What the worker answers at a path: its status and its body.
@@ -208,7 +208,7 @@ fn config(folder: &Path, amqp: &str, node: u16) -> WorkerConfig {
     let key_file = file("key", &"07".repeat(32));
     let text = format!(
         "cluster = \"c\"\nstate_dir = \"{state}\"\n[rabbitmq]\nurl_file = \"{amqp}\"\n\
-         [vault]\nurl = \"file://{vault}\"\n[signing]\nkey_file = \"{key}\"\n\
+         [worker]\nhello_seconds = 5\n[vault]\nurl = \"file://{vault}\"\n[signing]\nkey_file = \"{key}\"\n\
          [cassandra]\ncql = \"127.0.0.1:{node}\"\ncontrol = \"jolokia\"\n\
          jolokia_url = \"http://127.0.0.1:{node}/jolokia/\"\nquestion_timeout_seconds = 3\n",
         state = folder.join("state").display(),
@@ -284,6 +284,18 @@ async fn a_kept_offer_and_its_grant_begin_nothing_twice() {
     stage.tell(TaskMessage::Offer(offer)).await;
     stage.tell(TaskMessage::Grant(grant(&started))).await;
     stage.nothing_is_reported().await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_said_once_and_again_when_it_is_asked_for() {
+    let mut stage = Stage::set().await;
+    let Beat::Hello(first) = stage.beat().await else { panic!("a hello") };
+    let Beat::Still(still) = stage.beat().await else { panic!("nothing is new") };
+    assert_eq!((Some(still.edition), still.worker), (first.edition, stage.identity.worker));
+    stage.tell(TaskMessage::Describe(NodeDescribe { worker: still.worker, edition: still.edition })).await;
+    let Beat::Hello(again) = stage.beat().await else { panic!("a hello") };
+    assert_eq!(again, ringvault_queue::message::NodeHello { disk: again.disk, ..first });
     stage.end().await;
 }
 

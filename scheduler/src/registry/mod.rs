@@ -13,12 +13,12 @@ use ringvault_core::{
     task::{TaskEvent, TaskState},
 };
 use ringvault_fault::around;
-use ringvault_queue::message::NodeHello;
+use ringvault_queue::message::{DiskSpace, NodeHello, NodeStill};
 use ringvault_state::{
     PgConnection, StateError, StateResult,
     registry::{
         clusters, forgotten, topologies, votes,
-        workers::{self, Announcement, Heard, Repeat},
+        workers::{self, Announcement, Heard, Known, Repeat},
     },
     tasks::{self, due},
 };
@@ -29,20 +29,17 @@ use crate::{
     workflow::{DriveError, Step},
 };
 use bond::{Bond, bond_of};
+use uuid::Uuid;
 
 /// Takes a worker's announcement. Whether tasks may have a place now that had none: it is welcome, and is new or says
 /// something new, or was not heard of for a while.
 pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError> {
     let ring = hello.topology.as_ref().filter(|seen| !seen.nodes.is_empty()).map(said::ring);
     let said = said::said(hello, ring.as_deref());
-    let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
-    let silence = delta(ctx.config.timing.worker_silence);
-    let key = (hello.worker, hello.incarnation, said.as_slice());
-    let disk = (hello.disk.total, hello.disk.free);
-    match around!("registry.repeat").run(workers::repeat(&mut conn, key, disk, silence)).await? {
+    match repeat(ctx, (hello.worker, hello.incarnation, Known::Said(&said)), hello.disk).await? {
         Repeat::Heard => return Ok(false),
         Repeat::AfterSilence => return Ok(true),
-        Repeat::No => drop(conn),
+        Repeat::No => {}
     }
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
     let bound_to = match clusters::lock(&mut tx, &hello.cluster).await? {
@@ -78,6 +75,22 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
         lost_with_its_run(ctx, hello.worker).await?;
     }
     Ok(welcome)
+}
+
+/// Takes a worker's word that nothing is new.
+pub async fn still(ctx: &Context, still: &NodeStill) -> Result<Repeat, DriveError> {
+    repeat(ctx, (still.worker, still.incarnation, Known::Edition(still.edition)), still.disk).await
+}
+
+async fn repeat(
+    ctx: &Context,
+    key: (WorkerId, Uuid, Known<'_>),
+    disk: DiskSpace,
+) -> Result<Repeat, DriveError> {
+    let mut conn = ctx.db.acquire().await.map_err(StateError::from)?;
+    let silence = delta(ctx.config.timing.worker_silence);
+    let disk = (disk.total, disk.free);
+    Ok(around!("registry.repeat").run(workers::repeat(&mut conn, key, disk, silence)).await?)
 }
 
 /// The node whose tasks the worker gets: its own, or the one that its empty machine is to become.
@@ -126,6 +139,7 @@ fn announcement(
         problem: hello.problem.clone(),
         sees: ring,
         said,
+        edition: hello.edition,
         refused,
     }
 }

@@ -103,6 +103,8 @@ impl Run {
                     }
                 }
                 TaskMessage::Control(control) => self.told(control.task, control.action).await,
+                // It never says that nothing is new.
+                TaskMessage::Describe(_) => {}
             }
             let _ = delivery.ack().await;
         };

@@ -17,8 +17,8 @@ use ringvault_core::{
 use ringvault_queue::{
     Beat, Report,
     message::{
-        DiskSpace, NodeHello, StopReason, TaskFailed, TaskHeartbeat, TaskOffer, TaskStarted, TaskStopped,
-        TaskSucceeded,
+        DiskSpace, NodeHello, NodeStill, StopReason, TaskFailed, TaskHeartbeat, TaskOffer, TaskStarted,
+        TaskStopped, TaskSucceeded,
     },
 };
 use ringvault_scheduler::reports;
@@ -72,7 +72,15 @@ impl Worker {
             version: "0.1.0".to_owned(),
             topology: Some(Topology { nodes, keyspaces }),
             problem: None,
+            edition: None,
         })
+    }
+
+    /// Nothing is new since it said this edition.
+    pub fn still(&self, edition: u32) -> Beat {
+        let disk = DiskSpace { total: 100, free: 40 };
+        let (worker, incarnation) = (self.id, self.incarnation);
+        Beat::Still(NodeStill { worker, incarnation, cluster: cluster(), edition, disk })
     }
 
     /// On an empty machine that is to become the node.

@@ -146,6 +146,10 @@ impl Agent {
                 let _ = around!("worker.ack-control").run(delivery.ack()).await;
                 self.controlled(control.task, control.epoch, &control.action);
             }
+            TaskMessage::Describe(_) => {
+                let _ = around!("worker.ack-describe").run(delivery.ack()).await;
+                self.beats.say_all();
+            }
         }
     }
 

@@ -34,6 +34,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             topology: None,
             problem: None,
+            edition: None,
         };
         if let Err(problem) = self.fill(&mut hello).await {
             self.reconnect().await;

@@ -132,6 +132,7 @@ mod tests {
             version: "0".to_owned(),
             topology: None,
             problem: None,
+            edition: None,
         }
     }
 

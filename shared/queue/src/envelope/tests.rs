@@ -112,7 +112,10 @@ fn a_missing_or_bad_field_of_the_envelope_is_named() {
 fn a_type_of_another_queue_is_unknown_and_the_known_ones_are_listed() {
     let (code, text) = refusal::<Beat>(&grant());
     assert_eq!(code, "RV-MSG-TYPE");
-    assert!(text.contains("\"task.grant\"; only task.heartbeat, node.hello, node.goodbye"), "{text}");
+    assert!(
+        text.contains("\"task.grant\"; only task.heartbeat, node.hello, node.still, node.goodbye"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -19,6 +19,8 @@ super::message_family! {
         Heartbeat(TaskHeartbeat) = "task.heartbeat";
         /// Who the worker is and what its node is like.
         Hello(NodeHello) = "node.hello";
+        /// All that the worker last said of itself and its node is still so.
+        Still(NodeStill) = "node.still";
         /// The worker is leaving.
         Goodbye(NodeGoodbye) = "node.goodbye";
     }
@@ -40,7 +42,7 @@ pub struct TaskHeartbeat {
     pub progress: Progress,
 }
 
-/// A worker and its node, sent at start, when something changes, and each minute.
+/// A worker and its node, sent at start, when something changes, and when it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeHello {
     /// Who.
@@ -96,6 +98,26 @@ pub struct NodeHello {
     /// What keeps the worker from working, in words, such as Cassandra being down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Counts what this run of the worker said that differs; [`NodeStill`] names it. Absent: the worker is of a release
+    /// that says everything each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<u32>,
+}
+
+/// Sent each minute by a worker that has nothing new to say: only this much, as a ring of hundreds of nodes is long. A
+/// scheduler that does not know the edition asks for all of it (`node.describe`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeStill {
+    /// Who.
+    pub worker: WorkerId,
+    /// Which run of the worker's process.
+    pub incarnation: Uuid,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// The edition of its last [`NodeHello`].
+    pub edition: u32,
+    /// Room where the worker stages what it downloads.
+    pub disk: DiskSpace,
 }
 
 /// Bytes of a file system.

@@ -11,11 +11,11 @@ pub mod report;
 pub mod request;
 pub mod task;
 
-pub use beat::{Beat, DiskSpace, NodeGoodbye, NodeHello, TaskHeartbeat};
+pub use beat::{Beat, DiskSpace, NodeGoodbye, NodeHello, NodeStill, TaskHeartbeat};
 pub use event::{BackupEvent, Event, JobEvent, RequestRejected};
 pub use report::{Report, TaskFailed, TaskStarted, TaskStopped, TaskSucceeded};
 pub use request::{JobCancel, JobRetry, Request};
-pub use task::{Control, StopReason, TaskControl, TaskGrant, TaskMessage, TaskOffer};
+pub use task::{Control, NodeDescribe, StopReason, TaskControl, TaskGrant, TaskMessage, TaskOffer};
 
 use ringvault_core::text;
 use schemars::Schema;

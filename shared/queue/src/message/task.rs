@@ -2,7 +2,7 @@
 //! otherwise truncate tables.
 
 use chrono::{DateTime, Utc};
-use ringvault_core::{JobId, TaskId, job::StageKind, task::TaskPayload};
+use ringvault_core::{JobId, TaskId, WorkerId, job::StageKind, task::TaskPayload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -16,6 +16,8 @@ super::message_family! {
         Grant(TaskGrant) = "task.grant";
         /// About a task that may be running.
         Control(TaskControl) = "task.control";
+        /// Say all of yourself: what you said last is not known here.
+        Describe(NodeDescribe) = "node.describe";
     }
 }
 
@@ -68,6 +70,15 @@ pub struct TaskControl {
     pub epoch: u32,
     /// What to do.
     pub action: Control,
+}
+
+/// The answer to a `node.still` whose edition is not known (any more): the worker says `node.hello`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeDescribe {
+    /// Who.
+    pub worker: WorkerId,
+    /// The edition that is not known.
+    pub edition: u32,
 }
 
 /// What a worker shall do with a task.

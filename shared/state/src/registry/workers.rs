@@ -41,6 +41,8 @@ pub struct Announcement {
     pub sees: Option<Vec<u8>>,
     /// Hash of all that it says, by which the next one that says the same is known ([`repeat`]).
     pub said: Vec<u8>,
+    /// What its run calls what it says.
+    pub edition: Option<u32>,
     /// Why it is refused; `None`: it is welcome.
     pub refused: Option<String>,
 }
@@ -56,20 +58,33 @@ pub enum Repeat {
     AfterSilence,
 }
 
+/// By what an announcement is known for one that says nothing new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// The hash of all that it says.
+    Said(&'a [u8]),
+    /// What its run calls what it said.
+    Edition(u32),
+}
+
 /// Notes that a live worker was heard of again, in one statement, if it says the same as before and its cluster is
 /// still bound to the ring that it sees. Only free disk space is new each time.
 pub async fn repeat(
     conn: &mut PgConnection,
-    (id, incarnation, said): (WorkerId, Uuid, &[u8]),
+    (id, incarnation, known): (WorkerId, Uuid, Known<'_>),
     (disk_total, disk_free): (u64, u64),
     silence: Duration,
 ) -> StateResult<Repeat> {
+    let (said, edition) = match known {
+        Known::Said(said) => (Some(said), None),
+        Known::Edition(edition) => (None, Some(word::int("edition", edition)?)),
+    };
     // The first part reads the row as it was before the second.
     let silent = sqlx::query_scalar!(
         r#"with was as (select last_seen from workers where id = $1),
            heard as (
              update workers w set last_seen = now(), disk_total = $4, disk_free = $5
-             where id = $1 and incarnation = $2 and said = $3 and state = 'live' and host_id is not null
+             where id = $1 and incarnation = $2 and coalesce(said = $3, edition = $7) and state = 'live' and host_id is not null
                and exists (
                  select from clusters c join topologies t on t.cluster = c.name and t.valid_to is null
                  where c.name = w.cluster and t.digest = w.sees and cardinality(c.ring_hosts) > 0)
@@ -85,6 +100,7 @@ pub async fn repeat(
         word::big(disk_total),
         word::big(disk_free),
         silence.as_seconds_f64(),
+        edition,
     )
     .fetch_optional(conn)
     .await?;
@@ -126,14 +142,14 @@ pub async fn announce(conn: &mut PgConnection, worker: &Announcement) -> StateRe
     };
     sqlx::query!(
         "insert into workers (id, cluster, host_id, incarnation, state, reason, problem, capabilities,
-             slots, short_slots, disk_total, disk_free, version, sees, said)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             slots, short_slots, disk_total, disk_free, version, sees, said, edition)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (id) do update set cluster = $2,
              host_id = coalesce($3, case when workers.cluster = $2 then workers.host_id end),
              incarnation = $4, state = $5,
              reason = $6, problem = $7, capabilities = $8, slots = $9, short_slots = $10,
              disk_total = $11, disk_free = $12, version = $13, sees = $14, said = $15,
-             last_seen = now()",
+             edition = $16, last_seen = now()",
         worker.id.0,
         worker.cluster.as_str(),
         worker.host_id.map(|host| host.0),
@@ -149,6 +165,7 @@ pub async fn announce(conn: &mut PgConnection, worker: &Announcement) -> StateRe
         worker.version,
         worker.sees,
         worker.said,
+        worker.edition.map(|edition| word::int("edition", edition)).transpose()?,
     )
     .execute(conn)
     .await?;
