@@ -2,15 +2,15 @@
 //! starts again does not send it twice.
 //!
 //! One file a backup, JSON lines, append-only: a header, then one line a finished file, and one for
-//! each upload of many parts that is begun or ended, so that those that a crash left open can be
-//! dropped by whoever comes next. A line is
+//! each upload of many parts that is begun or ended and for each part that the store has, so that what a crash left
+//! open is gone on with, or dropped, by whoever comes next. A line is
 //! written only after the store has confirmed the object, and a batch of lines is on disk before the
 //! upload goes on, so a line that is there is true. It is a cache only: a line that cannot be read, a
 //! torn last one above all, is left out, and without the file everything is uploaded again. Memory:
 //! one entry for each file that an earlier attempt brought.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read as _, Seek, SeekFrom, Write as _},
     path::{Path, PathBuf},
@@ -25,7 +25,7 @@ use crate::{
     hash::Digest,
     layout,
     manifest::{FileIdentity, Place},
-    store::{Store, StoreResult},
+    store::{PartReceipt, Store, StoreResult},
 };
 
 /// Longest line, in bytes: a key, a name and a few numbers. What is longer is no line of a journal, and
@@ -75,6 +75,45 @@ pub struct OpenUpload {
     pub key: String,
     /// The store's id of it.
     pub upload_id: String,
+    /// What can be gone on with; `None` where parts cannot be told apart later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PartsOf>,
+}
+
+impl OpenUpload {
+    fn is(&self, key: &str, upload_id: &str) -> bool {
+        self.key == key && self.upload_id == upload_id
+    }
+}
+
+/// A file that is sent in parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartsOf {
+    /// The file.
+    pub file: JournalKey,
+    /// Bytes of each part but the last.
+    pub part_size: u64,
+}
+
+/// A part that the store has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentPart {
+    /// Its number, from 1.
+    pub number: u32,
+    /// CRC-32 of what was sent.
+    pub crc32: u32,
+    /// What the store wants to hear of it in the end.
+    #[serde(flatten)]
+    pub receipt: PartReceipt,
+}
+
+/// An upload that an earlier attempt left open, with what the store has of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Which.
+    pub upload: OpenUpload,
+    /// Its parts by number.
+    pub parts: BTreeMap<u32, SentPart>,
 }
 
 /// A line about a multipart upload.
@@ -82,6 +121,11 @@ pub struct OpenUpload {
 #[serde(rename_all = "snake_case")]
 enum UploadLine {
     Begun(OpenUpload),
+    Part {
+        upload_id: String,
+        #[serde(flatten)]
+        part: SentPart,
+    },
     Ended(OpenUpload),
 }
 
@@ -108,14 +152,16 @@ pub struct UploadJournal(Arc<Inner>);
 struct Inner {
     path: PathBuf,
     file: Mutex<File>,
-    known: Known,
+    files: HashMap<JournalKey, Finished>,
+    /// Those that nobody goes on with yet.
+    open: Mutex<Vec<Interrupted>>,
 }
 
 /// What earlier attempts left.
 #[derive(Debug, Default)]
 struct Known {
     files: HashMap<JournalKey, Finished>,
-    open: Vec<OpenUpload>,
+    open: Vec<Interrupted>,
 }
 
 impl UploadJournal {
@@ -141,51 +187,85 @@ impl UploadJournal {
         };
         let (file, known) =
             open().map_err(|cause: std::io::Error| JournalError { path: path.to_owned(), cause })?;
-        Ok(Self(Arc::new(Inner { path: path.to_owned(), file: Mutex::new(file), known })))
+        let Known { files, open } = known;
+        let (file, open) = (Mutex::new(file), Mutex::new(open));
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), file, files, open })))
     }
 
     /// Where an earlier attempt brought this file.
     pub fn find(&self, key: &JournalKey) -> Option<&Finished> {
-        self.0.known.files.get(key)
+        self.0.files.get(key)
     }
 
     /// How many files earlier attempts brought.
     pub fn len(&self) -> usize {
-        self.0.known.files.len()
+        self.0.files.len()
     }
 
     /// Whether earlier attempts brought nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.known.files.is_empty()
+        self.0.files.is_empty()
     }
 
-    /// Uploads that earlier attempts began and, as far as is known, did not end.
-    pub fn open_uploads(&self) -> &[OpenUpload] {
-        &self.0.known.open
+    /// Uploads that earlier attempts began and, as far as is known, did not end, and that this one does not go on with.
+    pub fn open_uploads(&self) -> Vec<Interrupted> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The upload of this file in such parts that an earlier attempt left open: the caller goes on with it.
+    pub fn take_open(&self, source: &PartsOf) -> Option<Interrupted> {
+        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = open.iter().position(|left| left.upload.source.as_ref() == Some(source))?;
+        Some(open.swap_remove(found))
     }
 
     /// Writes down that an upload is begun; on disk when it returns.
-    pub async fn begun(&self, key: &str, upload_id: &str) -> Result<(), JournalError> {
-        let upload = OpenUpload { key: key.to_owned(), upload_id: upload_id.to_owned() };
+    pub async fn begun(
+        &self,
+        key: &str,
+        upload_id: &str,
+        source: Option<PartsOf>,
+    ) -> Result<(), JournalError> {
+        let upload = OpenUpload { key: key.to_owned(), upload_id: upload_id.to_owned(), source };
         self.write(around!("journal.begun"), move || line(&UploadLine::Begun(upload))).await
+    }
+
+    /// Writes down that the store has a part; on disk when it returns.
+    pub async fn part(&self, upload_id: &str, part: SentPart) -> Result<(), JournalError> {
+        let upload_id = upload_id.to_owned();
+        self.write(around!("journal.part"), move || line(&UploadLine::Part { upload_id, part })).await
     }
 
     /// Writes down that an upload is completed or aborted.
     pub async fn ended(&self, key: &str, upload_id: &str) -> Result<(), JournalError> {
-        let upload = OpenUpload { key: key.to_owned(), upload_id: upload_id.to_owned() };
+        let upload = OpenUpload { key: key.to_owned(), upload_id: upload_id.to_owned(), source: None };
         self.write(around!("journal.ended"), move || line(&UploadLine::Ended(upload))).await
     }
 
-    /// Drops the uploads that earlier attempts left open. Returns how many; those that could not be
+    /// Drops the uploads that earlier attempts left open and that cannot be gone on with. See
+    /// [`Self::abort_open_uploads`].
+    pub async fn abort_what_cannot_go_on(&self, store: &Store) -> StoreResult<usize> {
+        self.abort(store, |left| left.upload.source.is_none()).await
+    }
+
+    /// Drops all uploads that earlier attempts left open. Returns how many; those that could not be
     /// dropped stay written down.
     pub async fn abort_open_uploads(&self, store: &Store) -> StoreResult<usize> {
+        self.abort(store, |_| true).await
+    }
+
+    async fn abort(&self, store: &Store, which: impl Fn(&Interrupted) -> bool) -> StoreResult<usize> {
         let mut first_failure = None;
         let mut aborted = 0;
-        for OpenUpload { key, upload_id } in self.open_uploads() {
-            match around!("journal.abort").run(store.abort_upload(key, upload_id)).await {
+        let left: Vec<_> = {
+            let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.extract_if(.., |left| which(left)).collect()
+        };
+        for Interrupted { upload: OpenUpload { key, upload_id, .. }, .. } in left {
+            match around!("journal.abort").run(store.abort_upload(&key, &upload_id)).await {
                 Ok(()) => {
                     aborted += 1;
-                    if let Err(error) = self.ended(key, upload_id).await {
+                    if let Err(error) = self.ended(&key, &upload_id).await {
                         tracing::warn!(%error, "an upload that was dropped is not noted as such");
                     }
                 }
@@ -276,11 +356,17 @@ fn read(mut lines: impl BufRead, head: &Head) -> std::io::Result<(Known, Option<
             |upload: &OpenUpload| upload.key.starts_with(&own) && layout::check_key(&upload.key).is_ok();
         match serde_json::from_slice::<UploadLine>(&buffer) {
             Ok(UploadLine::Begun(upload)) if is_own(&upload) => {
-                known.open.push(upload);
+                known.open.push(Interrupted { upload, parts: BTreeMap::new() });
+                continue;
+            }
+            Ok(UploadLine::Part { upload_id, part }) => {
+                if let Some(open) = known.open.iter_mut().find(|open| open.upload.upload_id == upload_id) {
+                    open.parts.insert(part.number, part);
+                }
                 continue;
             }
             Ok(UploadLine::Ended(upload)) => {
-                known.open.retain(|open| *open != upload);
+                known.open.retain(|open| !open.upload.is(&upload.key, &upload.upload_id));
                 continue;
             }
             _ => {}
@@ -347,13 +433,28 @@ mod tests {
         let (cluster, backup) = names("b");
         let journal = UploadJournal::open(&path, &cluster, &backup).unwrap();
         let key = |name: &str| format!("clusters/c/backups/b/data/{name}");
-        journal.begun(&key("x"), "1").await.unwrap();
-        journal.begun(&key("y"), "2").await.unwrap();
-        journal.begun("clusters/c/backups/other/data/x", "3").await.unwrap();
+        let source = PartsOf { file: record(1, "").0, part_size: 5 };
+        journal.begun(&key("x"), "1", None).await.unwrap();
+        journal.begun(&key("y"), "2", Some(source.clone())).await.unwrap();
+        journal.begun("clusters/c/backups/other/data/x", "3", None).await.unwrap();
+        let part = |number| SentPart {
+            number,
+            crc32: 7,
+            receipt: PartReceipt { etag: Some("e".into()), checksum: None },
+        };
+        journal.part("2", part(1)).await.unwrap();
+        journal.part("2", part(3)).await.unwrap();
+        journal.part("9", part(4)).await.unwrap();
         journal.ended(&key("x"), "1").await.unwrap();
         let again = UploadJournal::open(&path, &cluster, &backup).unwrap();
-        assert_eq!(again.open_uploads(), [OpenUpload { key: key("y"), upload_id: "2".into() }]);
+        let upload = OpenUpload { key: key("y"), upload_id: "2".into(), source: Some(source.clone()) };
+        let left = Interrupted { upload, parts: [(1, part(1)), (3, part(3))].into() };
+        assert_eq!(again.open_uploads(), std::slice::from_ref(&left));
         assert!(again.is_empty());
+        let other = PartsOf { part_size: 6, ..source.clone() };
+        assert_eq!(again.take_open(&other), None, "its parts are others");
+        assert_eq!(again.take_open(&source), Some(left));
+        assert_eq!((again.take_open(&source), again.open_uploads()), (None, Vec::new()), "it is taken");
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ mod lines;
 pub mod manifest;
 pub mod medusa;
 pub mod pack;
+mod piece;
 pub mod progress;
 pub mod purge;
 mod record;

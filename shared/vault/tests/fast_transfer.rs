@@ -437,7 +437,7 @@ async fn what_an_attempt_left_open_is_dropped_by_the_next() {
     left.part(1, bytes::Bytes::from(content("part", 5 << 20))).await.unwrap();
     let header = lab.header(&node, "b1", 1);
     let journal = UploadJournal::open(&lab.journal_path("b1"), &lab.cluster, &header.backup).unwrap();
-    journal.begun(&key, left.id()).await.unwrap();
+    journal.begun(&key, left.id(), None).await.unwrap();
     let partial = lab.local.path().join("vault/.partial");
     let files = || {
         let all = walkdir::WalkDir::new(&partial).into_iter().map(Result::unwrap);
@@ -447,7 +447,7 @@ async fn what_an_attempt_left_open_is_dropped_by_the_next() {
     lab.upload(&mut node, "b1", ReuseBase::default()).await.0.unwrap();
     assert_eq!(files(), 0);
     let again = UploadJournal::open(&lab.journal_path("b1"), &lab.cluster, &header.backup).unwrap();
-    assert_eq!(again.open_uploads(), [], "its own are ended too");
+    assert!(again.open_uploads().is_empty(), "its own are ended too");
 }
 
 #[tokio::test]

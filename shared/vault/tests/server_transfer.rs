@@ -72,15 +72,22 @@ async fn damage_in_the_store_is_named() {
     s3::clean(&lab).await;
 }
 
-#[tokio::test]
-async fn a_stopped_upload_leaves_no_open_parts() {
-    let lab: Lab = s3::lab().await;
+/// A node with one file of six parts.
+fn six_parts() -> Node {
     let mut node = Node::new();
     node.table("ks", "t", 0);
-    node.sstable("ks", "t", 0, None, "1", &[("Data.db", 30 << 20)]);
+    node.sstable("ks", "t", 0, None, "1", &[("Data.db", SIX_PARTS)]);
+    node
+}
+
+const PART: u64 = 5 << 20;
+const SIX_PARTS: usize = 6 * PART as usize - 7;
+
+/// An upload that is stopped once it has sent a part and has not sent all; what it sent, in bytes.
+async fn stopped_midway(lab: &Lab, node: &mut Node, epoch: u64) -> u64 {
     let context = lab.context();
     context.throttle.set_rate(Some(1));
-    let request = lab.request(lab.header(&node, "b1", 1), Arc::new(node.snapshot()), ReuseBase::default());
+    let request = lab.request(lab.header(node, "b1", epoch), Arc::new(node.snapshot()), ReuseBase::default());
     let running = tokio::spawn({
         let context = context.clone();
         async move { upload(&context, request).await }
@@ -91,6 +98,56 @@ async fn a_stopped_upload_leaves_no_open_parts() {
     }
     context.stop.cancel();
     assert!(running.await.unwrap().unwrap_err().is_stopped());
+    context.progress.figures().bytes_moved
+}
+
+#[tokio::test]
+async fn a_stopped_upload_goes_on_at_the_part_it_was_at() {
+    let lab: Lab = s3::lab().await;
+    let mut node = six_parts();
+    let mut sent = stopped_midway(&lab, &mut node, 1).await;
+    sent += stopped_midway(&lab, &mut node, 2).await;
+    assert!(sent >= 2 * PART && sent < SIX_PARTS as u64, "{sent}: each sent some");
+    let context = lab.context();
+    let snapshot = Arc::new(node.snapshot());
+    let request = lab.request(lab.header(&node, "b1", 3), snapshot.clone(), ReuseBase::default());
+    let uploaded = upload(&context, request).await.unwrap();
+    let figures = context.progress.figures();
+    // The manifest's bytes are not among them.
+    assert_eq!(sent + figures.bytes_moved, SIX_PARTS as u64, "no part was sent twice");
+    assert_eq!((figures.bytes_done, uploaded.objects_new), (SIX_PARTS as u64, 1));
+    let manifest = lab.manifest(&uploaded).await;
+    let staged = lab.local.path().join("staged");
+    lab.download(&manifest, &staged, download_config()).await.0.unwrap();
+    assert_same_files(&snapshot, &staged);
+    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0, "nothing is left open");
+    s3::clean(&lab).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_the_store_has_given_up_begins_anew() {
+    let lab: Lab = s3::lab().await;
+    let mut node = six_parts();
+    stopped_midway(&lab, &mut node, 1).await;
+    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 1, "as a bucket's lifecycle rule does");
+    let (uploaded, context, snapshot) = lab.upload(&mut node, "b1", ReuseBase::default()).await;
+    assert_eq!(context.progress.figures().bytes_moved, SIX_PARTS as u64);
+    let manifest = lab.manifest(&uploaded.unwrap()).await;
+    let staged = lab.local.path().join("staged");
+    lab.download(&manifest, &staged, download_config()).await.0.unwrap();
+    assert_same_files(&snapshot, &staged);
+    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0, "nothing is left open");
+    s3::clean(&lab).await;
+}
+
+#[tokio::test]
+async fn what_is_not_gone_on_with_is_dropped() {
+    let lab: Lab = s3::lab().await;
+    let mut node = six_parts();
+    stopped_midway(&lab, &mut node, 1).await;
+    // The file is another by now.
+    node.rewrite("ks", "t", "1", "Data.db", b"short");
+    lab.upload(&mut node, "b1", ReuseBase::default()).await.0.unwrap();
     assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0);
     s3::clean(&lab).await;
 }

@@ -22,6 +22,7 @@ mod sealed;
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub use error::{StoreError, StoreErrorKind};
@@ -126,6 +127,17 @@ enum Kind {
 /// [`Store::abort_upload`].
 #[derive(Debug)]
 pub struct Multipart(Upload, sealed::Parts);
+
+/// What a store wants to hear of a part when the object is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartReceipt {
+    /// Its tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// Its checksum, as the store writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+}
 
 #[derive(Debug)]
 enum Upload {
@@ -424,6 +436,30 @@ impl Store {
         Ok(Multipart(upload, parts))
     }
 
+    /// The upload of this key and [id](Multipart::id), of which the store has these parts, in order to go on with it: it was
+    /// begun with the same sizes, and [can be gone on with](Multipart::can_go_on). The store is not asked: an upload
+    /// that it does not have any more is told ([`StoreErrorKind::NoSuchUpload`]) by the next part, or by `finish`.
+    pub fn go_on_with(
+        &self,
+        (key, id): (&str, &str),
+        part_size: u64,
+        parts: impl IntoIterator<Item = (u32, PartReceipt)>,
+    ) -> StoreResult<Multipart> {
+        let operation = "UploadPart";
+        check(key, operation)?;
+        self.may_write(key, operation)?;
+        match &self.0 {
+            Kind::S3(store) if self.sealing(key).is_none() => {
+                let upload = Upload::S3(store.go_on_with(key, id, parts)?);
+                Ok(Multipart(upload, sealed::Parts::in_the_clear(part_size)))
+            }
+            _ => {
+                let detail = "an upload to this store cannot be gone on with";
+                Err(StoreError::new(StoreErrorKind::Invalid, operation, key, detail))
+            }
+        }
+    }
+
     /// Drops the upload of this key and [id](Multipart::id), if it is still open.
     pub async fn abort_upload(&self, key: &str, id: &str) -> StoreResult<()> {
         Self::is_ours(key, "AbortMultipartUpload")?;
@@ -446,10 +482,24 @@ impl Multipart {
     }
 
     /// Sends part `number`, counted from 1. Parts may go in any order and at the same time; a part
-    /// sent again replaces the first. A part that is sealed is sent once.
-    pub async fn part(&self, number: u32, body: Bytes) -> StoreResult<()> {
+    /// sent again replaces the first. A part that is sealed is sent once. Returns what whoever goes on with the
+    /// upload has to know of the part; `None` where nobody can.
+    pub async fn part(&self, number: u32, body: Bytes) -> StoreResult<Option<PartReceipt>> {
         let body = self.1.seal(number, body).await?;
-        each!(&self.0, Upload, upload => Box::pin(upload.part(number, body)).await)
+        match &self.0 {
+            Upload::S3(upload) => {
+                let receipt = Box::pin(upload.part(number, body)).await?;
+                Ok(self.can_go_on().then_some(receipt))
+            }
+            Upload::Cloud(upload) => Box::pin(upload.part(number, body)).await.map(|()| None),
+            Upload::Folder(upload) => Box::pin(upload.part(number, body)).await.map(|()| None),
+        }
+    }
+
+    /// Whether another process can go on with it ([`Store::go_on_with`]): the store keeps the parts, and they are sealed
+    /// with nothing that only this one has.
+    pub const fn can_go_on(&self) -> bool {
+        matches!(self.0, Upload::S3(_)) && !self.1.are_sealed()
     }
 
     /// What the store knows the upload by, beside its key.

@@ -141,11 +141,21 @@ struct Sealing {
 impl Parts {
     /// Of a content of `size` bytes, in parts of `part_size` bytes as they are stored, up to a whole number of blocks.
     pub(super) fn of(keys: Option<&Arc<Keyring>>, key: &str, part_size: u64, size: u64) -> StoreResult<Self> {
-        let Some(keys) = keys else { return Ok(Self { stored: part_size, sealing: None }) };
+        let Some(keys) = keys else { return Ok(Self::in_the_clear(part_size)) };
         let (cipher, header) = keys.seal(key, size)?;
         let sealing =
             Sealing { key: key.to_owned(), cipher: Arc::new(cipher), header, sent: Mutex::default() };
         Ok(Self { stored: part_size.next_multiple_of(BLOCK), sealing: Some(sealing) })
+    }
+
+    /// Of a content that is not sealed.
+    pub(super) const fn in_the_clear(part_size: u64) -> Self {
+        Self { stored: part_size, sealing: None }
+    }
+
+    /// Whether they are sealed.
+    pub(super) const fn are_sealed(&self) -> bool {
+        self.sealing.is_some()
     }
 
     /// Bytes of each part but the last, as it is stored.

@@ -7,7 +7,7 @@ use super::{
     local::LocalFile,
     names,
     pending::{Landed, Slot},
-    send::{MemoryPermit, Sender},
+    send::{MemoryPermit, Sender, Sent},
 };
 use crate::{
     hash::{Digest, HashKey},
@@ -86,7 +86,7 @@ impl Bringer {
             context.progress.file_reused(file.size);
             return Ok(vec![Landed { slot, at }]);
         }
-        let blake3 = self.sender.send_file(Arc::clone(&file), &key).await?;
+        let Sent { key, blake3 } = self.sender.send_file(Arc::clone(&file), &key).await?;
         let at = Finished { blake3, place: Place { key, pack: None } };
         self.journal.append(vec![(file.journal_key(), at.clone())]).await?;
         context.progress.file_done();

@@ -74,7 +74,7 @@ pub async fn upload(context: &TransferContext, request: UploadRequest) -> Result
 async fn run(context: &TransferContext, request: UploadRequest) -> Result<Uploaded, UploadError> {
     let context = TransferContext { stop: context.stop.child_token(), ..context.clone() };
     let ends_all = context.stop.clone().drop_guard();
-    context.unless_stopped(drop_open_uploads(&context, &request)).await?;
+    context.unless_stopped(drop_open_uploads(&context, &request.journal, Left::Useless)).await?;
     let snapshot = walk(&context, Arc::clone(&request.source));
     let mut engine = Engine::begin(&context, request)?;
     let result = context.unless_stopped(engine.take_all(snapshot)).await;
@@ -86,9 +86,25 @@ async fn run(context: &TransferContext, request: UploadRequest) -> Result<Upload
     Box::pin(engine.finish()).await
 }
 
+/// What of an earlier attempt's open uploads is dropped.
+enum Left {
+    /// What cannot be gone on with.
+    Useless,
+    /// What was not gone on with.
+    All,
+}
+
 /// Drops what an earlier attempt left open. What cannot be dropped now is left to the job's end.
-async fn drop_open_uploads(context: &TransferContext, request: &UploadRequest) -> Result<(), UploadError> {
-    if let Err(error) = request.journal.abort_open_uploads(&context.store).await {
+async fn drop_open_uploads(
+    context: &TransferContext,
+    journal: &UploadJournal,
+    what: Left,
+) -> Result<(), UploadError> {
+    let dropped = match what {
+        Left::Useless => journal.abort_what_cannot_go_on(&context.store).await,
+        Left::All => journal.abort_open_uploads(&context.store).await,
+    };
+    if let Err(error) = dropped {
         tracing::warn!(%error, "parts of an earlier attempt stay in the store for now");
     }
     Ok(())
@@ -202,7 +218,9 @@ impl Engine {
             return Ok(());
         }
         let packed = PackedFile { slot, key: file.journal_key(), blake3 };
-        if let Some(full) = self.pack.add(&content, packed) {
+        let added = self.pack.add(&content, packed);
+        let added = added.map_err(|cause| UploadError::Read { path: file.path.clone(), cause })?;
+        if let Some(full) = added {
             self.bring_pack(full).await;
         }
         Ok(())
@@ -234,6 +252,7 @@ impl Engine {
 
     async fn finish(self) -> Result<Uploaded, UploadError> {
         let context = self.bringer.sender.context.clone();
+        context.unless_stopped(drop_open_uploads(&context, &self.bringer.journal, Left::All)).await?;
         let manifest = self.writer.finish()?;
         let (size, figures, blake3) = (manifest.size, manifest.figures, manifest.blake3);
         let Header { cluster, backup, host_id, epoch, .. } = &*self.bringer.header;
@@ -266,7 +285,7 @@ async fn store_manifest(
     // The seal names manifests by the digest of their object, which nobody sees but who has the keys.
     let sender = Sender::new(context, config, journal, HashKey::default());
     let sent = around!("vault.manifest").run(sender.send_file(Arc::new(file), key)).await?;
-    if sent == manifest.blake3 {
+    if sent.blake3 == manifest.blake3 && sent.key == key {
         Ok(())
     } else {
         let what = "its content is not what was written".to_owned();

@@ -16,11 +16,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::UploadError;
+use super::{UploadError, reader::Reader};
 use crate::{
     hash::{ContentHasher, Digest, HashKey},
     journal::JournalKey,
     manifest::FileIdentity,
+    piece::Piece,
 };
 
 /// A file as it was when the snapshot was walked.
@@ -114,7 +115,7 @@ impl FileSystems {
 /// A file being read.
 pub(super) struct OpenFile {
     about: Arc<LocalFile>,
-    file: File,
+    reader: Reader,
     hasher: ContentHasher,
     crc: crc32fast::Hasher,
 }
@@ -130,25 +131,22 @@ impl OpenFile {
             .open(&about.path)
             .map_err(|cause| read_error(&about.path, cause))?;
         about.check_unchanged(&file)?;
-        // Only advice: a backup's reading should not push Cassandra's own pages out of the cache.
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::NoReuse).ok();
-        Ok(Self { about, file, hasher: key.hasher(), crc: crc32fast::Hasher::new() })
+        Ok(Self { about, reader: Reader::new(file), hasher: key.hasher(), crc: crc32fast::Hasher::new() })
     }
 
     /// The next `max` bytes, fewer at the end, none after it.
     pub(super) fn next(&mut self, max: u64) -> Result<Bytes, UploadError> {
         let wanted = max.min(self.about.size - self.hasher.len());
-        let mut piece = Vec::with_capacity(usize::try_from(wanted).unwrap_or(usize::MAX));
-        (&self.file)
-            .take(wanted)
-            .read_to_end(&mut piece)
+        let piece = Piece::with_room(usize::try_from(wanted).unwrap_or(usize::MAX))
+            .and_then(|mut piece| piece.fill(&mut self.reader).map(|()| piece))
             .map_err(|cause| read_error(&self.about.path, cause))?;
+        let piece = piece.share();
         self.hasher.update(&piece);
         if self.about.crc_file.is_some() {
             self.crc.update(&piece);
         }
         if (piece.len() as u64) < wanted || self.hasher.len() == self.about.size {
-            self.about.check_unchanged(&self.file)?;
+            self.about.check_unchanged(self.reader.file())?;
         }
         if (piece.len() as u64) < wanted {
             let what = format!("it ended after {} of {} bytes", self.hasher.len(), self.about.size);
@@ -157,7 +155,7 @@ impl OpenFile {
         if self.hasher.len() == self.about.size {
             self.check_crc()?;
         }
-        Ok(Bytes::from(piece))
+        Ok(piece)
     }
 
     /// Holds what was read against the checksum beside it. One that cannot be understood says nothing.

@@ -8,7 +8,9 @@
 //! 3. **Small** (below the pack threshold): read once, hashed, and looked up by content; if it is new, it
 //!    goes into the open pack.
 //! 4. **Large**: if the last seal's index has any content of its size, it is hashed and looked up first;
-//!    if it is new, it is read once, hashed while it is sent, in parts where it is long.
+//!    if it is new, it is read once, hashed while it is sent, in parts where it is long. What an earlier attempt left
+//!    of such an upload in an S3 store is gone on with: the file is read again for its hash, and parts that the store
+//!    has are not sent.
 //!
 //! Uploads run in parallel, manifest lines come out in order: a line waits until each of its files has
 //! a place. Memory does not grow with the size of files, and with their number only by the journal of
@@ -25,6 +27,7 @@ mod error;
 mod local;
 mod names;
 mod pending;
+mod reader;
 mod reuse;
 mod send;
 mod source;

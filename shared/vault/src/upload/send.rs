@@ -1,6 +1,9 @@
 //! Sends one file or one pack, within the memory and the rate allowed.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -16,8 +19,8 @@ use super::{
 };
 use crate::{
     hash::{Digest, HashKey},
-    journal::UploadJournal,
-    store::Multipart,
+    journal::{Interrupted, PartsOf, SentPart, UploadJournal},
+    store::{Multipart, StoreErrorKind},
     transfer::TransferContext,
 };
 
@@ -26,6 +29,15 @@ const HASH_PIECE: u64 = 1 << 20;
 
 /// Memory for pieces on their way: whoever holds a permit holds that many MiB.
 pub(super) type MemoryPermit = OwnedSemaphorePermit;
+
+/// A file that is in the store.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Its object's key.
+    pub(super) key: String,
+    /// Its content.
+    pub(super) blake3: Digest,
+}
 
 /// Sends to one store.
 pub(super) struct Sender {
@@ -87,44 +99,83 @@ impl Sender {
     }
 
     /// Sends a file as one object, hashing it on the way: one put where it fits into a part, parts in
-    /// parallel where not. An upload that fails or is stopped leaves no open parts behind; where the
-    /// store cannot be reached, or this future is dropped, the journal knows of them.
-    pub(super) async fn send_file(&self, about: Arc<LocalFile>, key: &str) -> Result<Digest, UploadError> {
+    /// parallel where not. What an earlier attempt had begun is gone on with, and has the key that it was given then.
+    /// An upload that fails or is stopped is left to the next attempt, or to the journal's last reader; where it
+    /// cannot be gone on with it leaves no open parts, unless the store cannot be reached, or this future is dropped.
+    pub(super) async fn send_file(&self, about: Arc<LocalFile>, key: &str) -> Result<Sent, UploadError> {
         let size = about.size;
         let part_size = self.config.part_size_for(self.context.store.stored_size(key, size));
-        let file = self.open(about).await?;
         if size <= part_size {
             let whole = async {
+                let file = self.open(about).await?;
                 let _memory = self.memory_for(size).await;
                 let (file, content) = self.read(file, size).await?;
                 self.send(key, content).await?;
                 Ok::<_, UploadError>(file.digest())
             };
-            let digest = self.context.unless_stopped(whole).await?;
+            let blake3 = self.context.unless_stopped(whole).await?;
             self.context.progress.advance(size);
-            return Ok(digest);
+            return Ok(Sent { key: key.to_owned(), blake3 });
+        }
+        let source = PartsOf { file: about.journal_key(), part_size };
+        if let Some(Interrupted { upload: open, parts }) = self.journal.take_open(&source) {
+            let receipts = parts.iter().map(|(number, part)| (*number, part.receipt.clone()));
+            let of = (open.key.as_str(), open.upload_id.as_str());
+            let upload = self.context.store.go_on_with(of, part_size, receipts)?;
+            tracing::info!(key = open.key, parts = parts.len(), "an upload of an earlier attempt goes on");
+            match self.send_in_parts(Arc::clone(&about), (&open.key, part_size), upload, &parts).await {
+                Err(UploadError::Store(error)) if error.kind == StoreErrorKind::NoSuchUpload => {
+                    tracing::info!(%error, "that upload is gone; the file is sent anew");
+                    self.journal.ended(&open.key, &open.upload_id).await?;
+                }
+                sent => return sent,
+            }
         }
         let upload = self.context.store.begin_multipart(key, part_size, size).await?;
+        let source = upload.can_go_on().then_some(source);
+        if let Err(error) = self.journal.begun(key, upload.id(), source).await {
+            self.drop_parts(key, &upload).await?;
+            return Err(error.into());
+        }
+        self.send_in_parts(about, (key, part_size), upload, &BTreeMap::new()).await
+    }
+
+    /// Sends what of the file is not among the `sent` parts, and makes the object.
+    async fn send_in_parts(
+        &self,
+        about: Arc<LocalFile>,
+        (key, part_size): (&str, u64),
+        upload: Multipart,
+        sent: &BTreeMap<u32, SentPart>,
+    ) -> Result<Sent, UploadError> {
+        let size = about.size;
         let id = upload.id().to_owned();
-        let sent = async {
-            self.journal.begun(key, &id).await?;
-            self.send_parts(file, part_size, &upload).await
+        let parts = async {
+            let file = self.open(about).await?;
+            self.send_parts(file, part_size, &upload, sent).await
         };
-        match self.context.unless_stopped(sent).await {
-            Ok(digest) => {
+        match self.context.unless_stopped(parts).await {
+            Ok(blake3) => {
                 around!("vault.complete").run(upload.finish(size)).await?;
                 self.journal.ended(key, &id).await?;
                 self.context.progress.object_moved();
-                Ok(digest)
+                Ok(Sent { key: key.to_owned(), blake3 })
             }
             Err(error) => {
-                match upload.abort().await {
-                    Ok(()) => self.journal.ended(key, &id).await?,
-                    Err(left) => {
-                        tracing::warn!(key, error = %left, "parts of a failed upload stay in the store for now");
-                    }
+                if !upload.can_go_on() {
+                    self.drop_parts(key, &upload).await?;
                 }
                 Err(error)
+            }
+        }
+    }
+
+    async fn drop_parts(&self, key: &str, upload: &Multipart) -> Result<(), UploadError> {
+        match upload.abort().await {
+            Ok(()) => Ok(self.journal.ended(key, upload.id()).await?),
+            Err(left) => {
+                tracing::warn!(key, error = %left, "parts of a failed upload stay in the store for now");
+                Ok(())
             }
         }
     }
@@ -134,6 +185,7 @@ impl Sender {
         file: OpenFile,
         part_size: u64,
         upload: &Multipart,
+        sent: &BTreeMap<u32, SentPart>,
     ) -> Result<Digest, UploadError> {
         let digest = OnceLock::new();
         let pieces = stream::try_unfold((file, 1), |(file, number)| {
@@ -151,10 +203,15 @@ impl Sender {
         pieces
             .map_ok(|(number, piece, memory)| async move {
                 let size = piece.len() as u64;
-                self.context.throttle.take(size).await;
-                upload.part(number, piece).await?;
+                let crc32 = if upload.can_go_on() { crc32fast::hash(&piece) } else { 0 };
+                if sent.get(&number).is_none_or(|part| part.crc32 != crc32) {
+                    self.context.throttle.take(size).await;
+                    if let Some(receipt) = upload.part(number, piece).await? {
+                        self.journal.part(upload.id(), SentPart { number, crc32, receipt }).await?;
+                    }
+                    self.context.progress.moved(size);
+                }
                 drop(memory);
-                self.context.progress.moved(size);
                 self.context.progress.advance(size);
                 Ok(())
             })

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::{S3Store, failure, lock, sse};
 use crate::{
     config::Checksums,
-    store::{ObjectInfo, PutInfo, StoreError, StoreErrorKind, StoreResult},
+    store::{ObjectInfo, PartReceipt, PutInfo, StoreError, StoreErrorKind, StoreResult},
 };
 
 /// An upload under way.
@@ -36,6 +36,22 @@ impl S3Store {
 
     pub(crate) async fn begin_multipart(&self, key: &str) -> StoreResult<S3Multipart> {
         self.begin_with(key, self.part_checksum()).await
+    }
+
+    /// An upload that was begun before, with the parts that it has.
+    pub(crate) fn go_on_with(
+        &self,
+        key: &str,
+        id: &str,
+        parts: impl IntoIterator<Item = (u32, PartReceipt)>,
+    ) -> StoreResult<S3Multipart> {
+        let (store, key, id) = (self.clone(), key.to_owned(), id.to_owned());
+        // What the store said when it was begun is not known any more: the object is asked.
+        let upload = S3Multipart { store, key, id, is_unsaid: true, parts: Mutex::default() };
+        for (number, receipt) in parts {
+            upload.remember(number, completed(upload.number(number)?, receipt));
+        }
+        Ok(upload)
     }
 
     /// An upload whose parts are copied: nothing is sent, so there is no checksum to send with it,
@@ -121,7 +137,7 @@ impl S3Multipart {
         self.store.head(&self.key).await
     }
 
-    pub(crate) async fn part(&self, number: u32, body: Bytes) -> StoreResult<()> {
+    pub(crate) async fn part(&self, number: u32, body: Bytes) -> StoreResult<PartReceipt> {
         let request = self.store.client.upload_part().bucket(&*self.store.bucket);
         let sent = sse::with_key!(request, self.store.sse)
             .key(self.store.full(&self.key))
@@ -132,13 +148,9 @@ impl S3Multipart {
             .send()
             .await
             .map_err(|e| failure::classify("UploadPart", &self.key, &e))?;
-        let part = CompletedPart::builder()
-            .part_number(self.number(number)?)
-            .set_e_tag(sent.e_tag)
-            .set_checksum_crc32(sent.checksum_crc32)
-            .build();
-        self.remember(number, part);
-        Ok(())
+        let receipt = PartReceipt { etag: sent.e_tag, checksum: sent.checksum_crc32 };
+        self.remember(number, completed(self.number(number)?, receipt.clone()));
+        Ok(receipt)
     }
 
     pub(crate) async fn complete(&self) -> StoreResult<PutInfo> {
@@ -199,4 +211,12 @@ impl S3Multipart {
         let detail = format!("part {number}: parts are counted from 1 to {}", crate::store::MAX_PARTS);
         Err(StoreError::new(StoreErrorKind::Other, "UploadPart", &self.key, detail))
     }
+}
+
+fn completed(number: i32, receipt: PartReceipt) -> CompletedPart {
+    CompletedPart::builder()
+        .part_number(number)
+        .set_e_tag(receipt.etag)
+        .set_checksum_crc32(receipt.checksum)
+        .build()
 }
