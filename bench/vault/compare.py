@@ -9,76 +9,38 @@ import os
 import pathlib
 import platform
 import shutil
-import subprocess
 import sys
-import time
+
+import client
 
 WORK = pathlib.Path(sys.argv[1])
 RESULTS = pathlib.Path(sys.argv[2])
 ENDPOINT, ACCESS, SECRET = (os.environ[f"RINGVAULT_BENCH_S3_{name}"] for name in ("ENDPOINT", "ACCESS", "SECRET"))
-CLIENT, PYTHON, RCLONE = (os.environ[f"RINGVAULT_BENCH_{name}"] for name in ("CLIENT", "PYTHON", "RCLONE"))
+PYTHON, RCLONE = (os.environ[f"RINGVAULT_BENCH_{name}"] for name in ("PYTHON", "RCLONE"))
 MEDUSA = pathlib.Path(__file__).with_name("peer.py")
 ROUNDS = int(os.environ.get("RINGVAULT_BENCH_ROUNDS", "2"))
 DATA = WORK / "data"
-# Without settings of the cloud's that whoever runs this has.
-AROUND = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
 def timed(command, env=None):
-    """Runs to the end: seconds, CPU seconds and peak MiB."""
-    with open(WORK / "log", "ab") as log:
-        log.write(f"\n$ {' '.join(map(str, command))}\n".encode())
-        log.flush()
-        began = time.monotonic()
-        process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log,
-                                   env={**AROUND, **(env or {})})
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.monotonic() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{command} ended with {process.returncode}: see {WORK}/log")
-    return {"seconds": seconds, "cpu": usage.ru_utime + usage.ru_stime, "mib": usage.ru_maxrss / 1024}
+    return client.timed(command, WORK / "log", env)
 
 
-class Ringvault:
+class Ringvault(client.Vault):
     name = "ringvault"
 
     def __init__(self, prefix):
-        self.folder = WORK / f"ringvault-{prefix}"
-        self.folder.mkdir()
+        folder = WORK / f"ringvault-{prefix}"
+        folder.mkdir()
         files = {"access": ACCESS, "secret": SECRET}
         for name, content in files.items():
-            (self.folder / name).write_text(content)
-        settings = {"url": f"s3://bench/ringvault-{prefix}", "endpoint": ENDPOINT,
-                    "access_key_file": str(self.folder / "access"), "secret_key_file": str(self.folder / "secret")}
-        (self.folder / "vault.json").write_text(json.dumps(settings))
-        self.step("init")
+            (folder / name).write_text(content)
+        super().__init__(folder, {
+            "url": f"s3://bench/ringvault-{prefix}", "endpoint": ENDPOINT,
+            "access_key_file": str(folder / "access"), "secret_key_file": str(folder / "secret"),
+        })
 
-    def step(self, step, backup="", data="", to=""):
-        env = {"STEP": step, "VAULT": self.folder / "vault.json", "STATE": self.folder, "BACKUP": backup,
-               "DATA": data, "TO": to}
-        return timed([CLIENT, "--ignored", "--exact", "step", "--nocapture"],
-                     {f"RINGVAULT_BENCH_{name}": str(value) for name, value in env.items()})
-
-    def backup(self, name, data):
-        return self.step("backup", name, data)
-
-    full = backup
-
-    def presence(self, name):
-        return self.step("presence", name)
-
-    def digest(self, name):
-        return self.step("digest", name)
-
-    def download(self, name, to):
-        return self.step("download", name, to=to)
-
-    def delete(self, name):
-        return self.step("delete", name)
-
-    def list(self):
-        return self.step("list")
+    full = client.Vault.backup
 
 
 class Medusa:

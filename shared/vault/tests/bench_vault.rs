@@ -1,5 +1,5 @@
 //! One step of a backup's life, on whatever vault and SSTables the environment names: what `bench/run vault` times
-//! beside other programs, each step as a process of its own.
+//! beside other programs and `bench/run flat` by itself, each step as a process of its own.
 //!
 //! - `RINGVAULT_BENCH_STEP`: `init`, `backup`, `presence`, `digest`, `download`, `delete`, `list`;
 //! - `RINGVAULT_BENCH_VAULT`: a file with a vault's settings as JSON; `RINGVAULT_BENCH_STATE`: a folder for
@@ -42,45 +42,58 @@ fn given(what: &str) -> String {
     env::var(&variable).unwrap_or_else(|_| panic!("{variable} is not set: bench/run vault"))
 }
 
-/// A folder of SSTables, as a snapshot.
-struct Folder(Vec<SourceItem>);
+/// A folder of SSTables, as a snapshot that is walked table by table, as a worker's is.
+struct Folder(Vec<(SourceTable, PathBuf)>);
 
 impl Folder {
     fn read(root: &Path) -> Self {
-        let mut items = Vec::new();
-        for keyspace in fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
-            for folder in fs::read_dir(&keyspace).unwrap().map(|entry| entry.unwrap().path()) {
-                let text = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut tables = Vec::new();
+        for keyspace in inside(root) {
+            for folder in inside(&keyspace) {
                 let table = table_ref(&text(&keyspace), &text(&folder), 0);
-                items.push(SourceItem::Table(SourceTable { table: table.clone(), files: Vec::new() }));
-                let mut sstables: BTreeMap<String, Vec<SourceFile>> = BTreeMap::new();
-                for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
-                    let file = text(&path);
-                    let (sstable, component) = file.rsplit_once('-').unwrap();
-                    let component = SourceFile { name: component.to_owned(), path: path.clone() };
-                    sstables.entry(sstable.to_owned()).or_default().push(component);
-                }
-                for (sstable, components) in sstables {
-                    let parts: Vec<&str> = sstable.split('-').collect();
-                    let name = SstableName {
-                        index: None,
-                        version: parts[0].into(),
-                        id: parts[1].into(),
-                        format: parts[2].into(),
-                    };
-                    let table = table.clone();
-                    items.push(SourceItem::Sstable(SourceSstable { table, name, components }));
-                }
+                tables.push((SourceTable { table, files: Vec::new() }, folder));
             }
         }
-        items.sort_by_key(SourceItem::order);
-        Self(items)
+        tables.sort_by_key(|(table, _)| SourceItem::Table(table.clone()).order());
+        Self(tables)
     }
+}
+
+fn inside(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
+}
+
+fn text(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// A table and its SSTables, in order.
+fn items_of(table: &SourceTable, folder: &Path) -> Vec<SourceItem> {
+    let mut sstables: BTreeMap<String, Vec<SourceFile>> = BTreeMap::new();
+    for path in inside(folder) {
+        let file = text(&path);
+        let (sstable, component) = file.rsplit_once('-').unwrap();
+        let component = SourceFile { name: component.to_owned(), path };
+        sstables.entry(sstable.to_owned()).or_default().push(component);
+    }
+    let sstables = sstables.into_iter().map(|(sstable, components)| {
+        let parts: Vec<&str> = sstable.split('-').collect();
+        let name = SstableName {
+            index: None,
+            version: parts[0].into(),
+            id: parts[1].into(),
+            format: parts[2].into(),
+        };
+        SourceItem::Sstable(SourceSstable { table: table.table.clone(), name, components })
+    });
+    let mut items: Vec<_> = std::iter::once(SourceItem::Table(table.clone())).chain(sstables).collect();
+    items.sort_by_key(SourceItem::order);
+    items
 }
 
 impl SnapshotSource for Folder {
     fn items(&self) -> Box<dyn Iterator<Item = Result<SourceItem, TaskError>> + Send + '_> {
-        Box::new(self.0.iter().cloned().map(Ok))
+        Box::new(self.0.iter().flat_map(|(table, folder)| items_of(table, folder).into_iter().map(Ok)))
     }
 
     /// Reads what a worker reads to know them, and tells nothing.
@@ -99,13 +112,7 @@ async fn back_up(world: &World, state: &Path) {
     let start = StartRecord { started_at: Utc::now(), ..world.start(backup.as_str(), BackupMode::default()) };
     world.vault.begin_backup(&start).await.unwrap();
     let source = Folder::read(Path::new(&given("DATA")));
-    let tables: Vec<String> = source
-        .0
-        .iter()
-        .filter(|item| matches!(item, SourceItem::Table(_)))
-        .map(|item| item.table().table.clone())
-        .collect();
-    let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
+    let tables: Vec<&str> = source.0.iter().map(|(table, _)| table.table.table.as_str()).collect();
     let text = String::from_utf8(schema_of(&tables)).unwrap().replace("\"ks\"", "\"bench\"");
     let schema = world.vault.put_schema(&cluster, &backup, text.as_bytes()).await.unwrap();
     let mut header = world.header(0, backup.as_str(), &schema.blake3.to_string());
