@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use ringvault_core::{
     JobId, TaskError, TaskId,
     job::{JobEvent, JobState},
+    lasting::lasting,
     task::{TaskEvent, TaskState},
 };
 use ringvault_fault::around;
@@ -242,7 +243,7 @@ async fn job_time_out(
         step.take_back_all().await?;
     }
     if event == JobEvent::TimeOver {
-        let most = humantime_serde::re::humantime::format_duration(ctx.config.timing.backup_at_most);
+        let most = lasting(ctx.config.timing.backup_at_most);
         let message = format!("the backup was not sealed within {most}: purges cannot wait any longer");
         step.job.error = Some(
             TaskError::permanent("RV-BACKUP-TOO-LONG", message)

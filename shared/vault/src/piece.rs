@@ -73,6 +73,14 @@ impl Piece {
         }
     }
 
+    /// Lets `write` fill the beginning of what room there is; it says how much of it.
+    pub(crate) fn fill_with(&mut self, write: impl FnOnce(&mut [u8]) -> usize) {
+        let begin = self.len;
+        let room = &mut self.room()[begin..];
+        let most = room.len();
+        self.len += write(room).min(most);
+    }
+
     /// The bytes, to be shared and not changed any more.
     pub(crate) fn share(self) -> Bytes {
         Bytes::from_owner(self)
@@ -120,6 +128,12 @@ mod tests {
             let mut piece = Piece::with_room(room).unwrap();
             piece.fill(&b"abc"[..]).unwrap();
             assert_eq!(piece.as_ref(), &b"abc"[..told]);
+            piece.fill_with(|room| {
+                room.fill(b'z');
+                room.len().min(1)
+            });
+            let one_more = if room > told { "abcz" } else { "abc" };
+            assert_eq!(piece.as_ref(), &one_more.as_bytes()[..piece.len()]);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ringvault_core::job::LONGEST_LOCK_SECONDS;
+use ringvault_core::{job::LONGEST_LOCK_SECONDS, lasting::lasting};
 use serde::{Deserialize, Serialize};
 
 use super::{Checksums, ConfigError, VaultConfig};
@@ -73,7 +73,7 @@ impl LockConfig {
 
     pub(super) fn check(&self, of: &VaultConfig) -> Result<(), ConfigError> {
         let unusable = |setting, value: Duration, why: &str| {
-            let value = humantime::format_duration(value).to_string();
+            let value = lasting(value);
             Err(ConfigError::Unusable { setting, value, why: why.to_owned() })
         };
         if self.period < Duration::from_secs(1) {

@@ -18,6 +18,7 @@ use crate::{
     },
     hash::HashKey,
     layout,
+    piece::Piece,
 };
 
 /// Bodies of more bytes are sealed on a thread that may be busy.
@@ -110,16 +111,19 @@ async fn seal_blocks(
     let large = body.len() > INLINE;
     let seal = move || {
         // Tags and the header: less than a byte in two thousand.
-        let mut out = BytesMut::with_capacity(body.len() + body.len() / 2048 + 256);
-        out.extend_from_slice(header.as_ref().map(Header::as_bytes).unwrap_or_default());
-        cipher.seal(first, &body, &mut out);
-        out.freeze()
+        let mut out = Piece::with_room(body.len() + body.len() / 2048 + 256)?;
+        out.push(header.as_ref().map(Header::as_bytes).unwrap_or_default())?;
+        out.fill_with(|room| cipher.seal(first, &body, room));
+        Ok(out.share())
     };
+    let no_memory =
+        |error: std::io::Error| StoreError::new(StoreErrorKind::Other, "PutObject", key, error.to_string());
     if !large {
-        return Ok(seal());
+        return seal().map_err(no_memory);
     }
     let sealed = spawn_blocking(seal).await;
-    sealed.map_err(|e| StoreError::new(StoreErrorKind::Other, "PutObject", key, e.to_string()))
+    let sealed = sealed.map_err(|e| StoreError::new(StoreErrorKind::Other, "PutObject", key, e.to_string()))?;
+    sealed.map_err(no_memory)
 }
 
 /// How a content is cut into the parts of an upload.

@@ -127,21 +127,24 @@ impl ObjectCipher {
         self.len
     }
 
-    /// Seals the blocks from `first` on, whose plain bytes are `plain`, behind what `out` holds.
-    pub(crate) fn seal(&self, first: u64, mut plain: &[u8], out: &mut BytesMut) {
-        let mut block = first;
+    /// Seals the blocks from `first` on, whose plain bytes are `plain`, into the beginning of `out`, which has room for
+    /// them and their tags. Returns how many bytes they are.
+    pub(crate) fn seal(&self, first: u64, mut plain: &[u8], out: &mut [u8]) -> usize {
+        let (mut block, mut end) = (first, 0);
         loop {
             let len = usize::try_from(plain_len(block, self.len)).unwrap_or(usize::MAX).min(plain.len());
             let (content, rest) = plain.split_at(len);
-            let begin = out.len();
-            out.extend_from_slice(content);
-            let tag = self.key.seal_in_place_separate_tag(nonce(block), Aad::empty(), &mut out[begin..]);
+            let (sealed, behind) = out[end..].split_at_mut(len);
+            sealed.copy_from_slice(content);
+            let tag = self.key.seal_in_place_separate_tag(nonce(block), Aad::empty(), sealed);
             // It refuses only more than 64 GiB at once.
-            out.extend_from_slice(tag.expect("a block is of 64 KiB").as_ref());
+            let tag = tag.expect("a block is of 64 KiB");
+            behind[..tag.as_ref().len()].copy_from_slice(tag.as_ref());
+            end += len + tag.as_ref().len();
             plain = rest;
             block += 1;
             if plain.is_empty() {
-                return;
+                return end;
             }
         }
     }
@@ -174,10 +177,11 @@ fn nonce(block: u64) -> Nonce {
 pub(crate) fn seal_whole(secret: &SecretKey, bound: Bound<'_>, plain: &[u8]) -> Result<Bytes, NoRandomness> {
     let len = plain.len() as u64;
     let (cipher, header) = ObjectCipher::create(secret, bound, len)?;
-    let mut out = BytesMut::with_capacity(usize::try_from(stored_size(len)).unwrap_or_default());
-    out.extend_from_slice(header.as_bytes());
-    cipher.seal(0, plain, &mut out);
-    Ok(out.freeze())
+    let mut out = vec![0; usize::try_from(stored_size(len)).unwrap_or_default()];
+    let (head, blocks) = out.split_at_mut(header.as_bytes().len());
+    head.copy_from_slice(header.as_bytes());
+    cipher.seal(0, plain, blocks);
+    Ok(out.into())
 }
 
 /// Opens an object that is in memory.

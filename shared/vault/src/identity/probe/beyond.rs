@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
+use ringvault_core::lasting::lasting;
 
 use super::Probe;
 use crate::{
@@ -130,7 +131,7 @@ fn told_lock(state: StoreResult<LockState>, asked: Option<&LockConfig>) -> Probe
         }
         (Ok(LockState::On { by_default }), Some(lock)) => {
             let default = by_default.map(|rule| format!("; of what else is written, by default {rule}"));
-            let (mode, period) = (lock.mode.as_str(), humantime::format_duration(lock.period));
+            let (mode, period) = (lock.mode.as_str(), lasting(lock.period));
             let default = default.unwrap_or_default();
             let detail = format!("a backup is locked ({mode}) for {period} from its start{default}");
             Probe::seen("lock", &detail)
