@@ -60,6 +60,20 @@ pub(crate) async fn job_told(
     of_job(conn, job, actor, &format!("job.{word}"), &about(job)).await
 }
 
+/// A job's nodes were told how fast they may go.
+pub(crate) async fn job_rate(
+    conn: &mut PgConnection,
+    job: &JobRow,
+    actor: &str,
+    bytes_per_second: u64,
+) -> StateResult<()> {
+    let mut details = about(job);
+    if let Some(fields) = details.as_object_mut() {
+        fields.insert("bytes_per_second".to_owned(), json!(bytes_per_second));
+    }
+    of_job(conn, job, actor, "job.rate", &details).await
+}
+
 /// A job has ended, for now or for good.
 pub(crate) async fn job_ended(conn: &mut PgConnection, job: &JobRow, actor: &str) -> StateResult<()> {
     let mut details = about(job);

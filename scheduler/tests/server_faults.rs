@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// What no backup over the queue passes: the HTTP API, policies, housekeeping, notices (which have a test
 /// of their own), and what takes a silent worker.
-const ELSEWHERE: [&str; 21] = [
+const ELSEWHERE: [&str; 22] = [
     "audit.",
     "catalog.rebuild",
     "cluster.rebind",
@@ -27,6 +27,7 @@ const ELSEWHERE: [&str; 21] = [
     "intake.answer",
     "intake.control",
     "job.control",
+    "job.rate",
     "node.forget",
     "notices.",
     "policy.apply",

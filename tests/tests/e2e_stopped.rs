@@ -159,6 +159,45 @@ async fn a_wait_that_is_over_or_interrupted_leaves_the_job_alone_and_says_so() -
     shop.close().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_too_slow_or_too_fast_is_told_so_while_it_runs() -> Result<()> {
+    const KEYSPACE: &str = "e2e_rate";
+    let lab = Lab::from_env();
+    let shop = Shop::open(&lab, KEYSPACE).await?;
+    shop.write(0, PHOTOS, 50).await?;
+    let rv = Ringvault::of(&lab).await?;
+    let name = fresh("rate");
+    let job = rv
+        .start(&["backup", "create", "-c", T1, "--name", &name, "--keyspace", KEYSPACE, "--rate-limit", "64KiB"])
+        .await?
+        .job;
+    let id = job.to_string();
+    until("upload held back", Duration::from_secs(120), async || {
+        let detail = rv.show_job(job).await?;
+        ensure!(!detail.summary.state.is_settled(), "it was over before it was caught");
+        let mut progress = detail.tasks.iter().filter_map(|task| task.progress.as_ref());
+        Ok(progress.any(|progress| progress.bytes_done > 0).then_some(()))
+    })
+    .await?;
+    // What is left would take many minutes at this rate.
+    let left = rv.show_job(job).await?;
+    let (done, total) = left.tasks.iter().filter_map(|task| task.progress.as_ref()).fold(
+        (0, 0),
+        |(done, total), progress| (done + progress.bytes_done, total + progress.bytes_total),
+    );
+    ensure!(total > done + (30 << 20), "{done} of {total} bytes are there already");
+    let said = rv.run(&["job", "limit", &id, "none"]).await?.expect(exit::OK)?;
+    said.says(&["without a limit from now on"])?;
+    let done = until("end of the backup", Duration::from_secs(60), async || {
+        let detail = rv.show_job(job).await?;
+        Ok(detail.summary.state.is_settled().then_some(detail))
+    })
+    .await?;
+    ensure!(done.summary.state == JobState::Succeeded && done.rate_limit == Some(0), "{:?}", done.summary);
+    rv.run(&["job", "limit", &id, "1MiB"]).await?.expect(exit::CONFLICT)?.says(&["RV-JOB-RATE", "succeeded"])?;
+    shop.close().await
+}
+
 /// A backup without one node that still holds every range succeeds in part, where that was allowed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_misses_a_node_but_no_range_is_covering_and_partial() -> Result<()> {

@@ -9,7 +9,7 @@ use ringvault_core::{
         ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
         FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
         MAX_LIMIT, MedusaImport, MedusaImported, NextFires, NodeForgotten, NodeView, NoticeView,
-        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, SchemaView, SessionView, SessionsEnded,
+        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, RateLimit, SchemaView, SessionView, SessionsEnded,
         SignInCheck, SignedIn, StorageReport, TokenCreate, TokenCreated, TokenView, TopologyView,
     },
     backup::BackupState,
@@ -226,6 +226,11 @@ impl Client {
     pub(crate) async fn order_job(&self, id: &str, order: JobOrder, dry_run: bool) -> Outcome<JobSummary> {
         let path = ["jobs", id, order.as_str()];
         self.ask(Ask::new(Method::POST, &path).query("dry_run", dry_run.then_some(1))).await
+    }
+
+    /// Sets how fast each of a job's nodes may go from now on.
+    pub(crate) async fn limit_job(&self, id: &str, limit: RateLimit) -> Outcome<JobSummary> {
+        self.ask(Ask::new(Method::POST, &["jobs", id, "rate-limit"]).body(&limit)?).await
     }
 
     /// Frees a cluster's id.

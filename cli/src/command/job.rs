@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use ringvault_core::{
-    api::{JobDetail, JobSummary},
+    api::{JobDetail, JobSummary, RateLimit},
     job::{JobKind, JobState},
 };
 use serde_json::json;
 
 use super::{find, start};
 use crate::{
-    args::shared::{ClusterOption, word},
+    args::shared::{ClusterOption, rate, word},
     client::{Client, JobFilter, JobOrder},
     context::Context,
     exit::Exit,
@@ -43,6 +43,8 @@ pub(crate) enum JobCommand {
     Retry(OrderArgs),
     /// Give a failed job up for good
     Abandon(OrderArgs),
+    /// Set how fast each node of a backup, restore or drill may go from now on
+    Limit(LimitArgs),
 }
 
 /// Which jobs.
@@ -98,6 +100,21 @@ pub(crate) struct OrderArgs {
     dry_run: bool,
 }
 
+/// Which job, how fast.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    #[command(flatten)]
+    job: Named,
+    /// Bytes a second of each node, such as 50MiB; none for no limit
+    #[arg(value_name = "RATE", value_parser = rate_or_none)]
+    rate: u64,
+}
+
+/// `50MiB` as bytes; `none` as 0, which is no limit.
+fn rate_or_none(text: &str) -> Result<u64, String> {
+    if text == "none" { Ok(0) } else { rate(text) }
+}
+
 fn state(text: &str) -> Result<String, String> {
     if text != "open" {
         text.parse::<JobState>()?;
@@ -128,6 +145,7 @@ pub(crate) async fn run(context: &Context, command: JobCommand) -> Outcome<Exit>
         JobCommand::Resume(args) => order(context, &client, &args, JobOrder::Resume).await,
         JobCommand::Retry(args) => order(context, &client, &args, JobOrder::Retry).await,
         JobCommand::Abandon(args) => order(context, &client, &args, JobOrder::Abandon).await,
+        JobCommand::Limit(args) => limit(context, &client, &args).await,
     }
 }
 
@@ -207,6 +225,16 @@ async fn order(context: &Context, client: &Client, args: &OrderArgs, order: JobO
         };
     }
     context.out.document(&summary, || ordered(&context.out, &summary))?;
+    Ok(Exit::Ok)
+}
+
+async fn limit(context: &Context, client: &Client, args: &LimitArgs) -> Outcome<Exit> {
+    let id = client.job(&args.job.job).await?.summary.id;
+    let limit = RateLimit { bytes_per_second: args.rate };
+    let summary = client.limit_job(&id.to_string(), limit).await?;
+    context.out.document(&summary, || {
+        format!("each node of {} goes {} from now on\n", summary.id, story::rate(args.rate))
+    })?;
     Ok(Exit::Ok)
 }
 

@@ -55,6 +55,9 @@ impl From<ControlError> for ApiError {
                 let next = "wait, or give the policy another window: ringvault policy apply";
                 Self::conflict(code, text).next(next)
             }
+            ControlError::NoRate { job, .. } => {
+                Self::conflict(code, text).next(format!("ringvault job show {job}"))
+            }
             ControlError::InTheWay { other, .. } => {
                 Self::conflict(code, text).next(format!("ringvault job watch {other}"))
             }

@@ -1,7 +1,9 @@
 //! Why a job was not accepted, or would not do what it was told.
 
 use ringvault_core::{
-    BackupName, ClusterName, JobId, PolicyName, backup::BackupState, job::IllegalTransition, policy::Window,
+    BackupName, ClusterName, JobId, PolicyName, backup::BackupState,
+    job::{IllegalTransition, JobKind, JobState},
+    policy::Window,
 };
 use ringvault_state::StateError;
 use ringvault_vault::VaultError;
@@ -195,6 +197,16 @@ pub enum ControlError {
         /// Its window.
         window: Window,
     },
+    /// Nothing of it moves at a rate, or not any more.
+    #[error("job {job}: {}", no_rate(*kind, *state))]
+    NoRate {
+        /// The job.
+        job: JobId,
+        /// What it does.
+        kind: JobKind,
+        /// Where it is.
+        state: JobState,
+    },
     /// Another job must come first.
     #[error("job {job} cannot be retried while job {other} works on {cluster}")]
     InTheWay {
@@ -222,6 +234,7 @@ impl ControlError {
             Self::Refused { .. } => "RV-JOB-STATE",
             Self::OutsideWindow { .. } => "RV-JOB-WINDOW",
             Self::InTheWay { .. } => "RV-JOB-IN-THE-WAY",
+            Self::NoRate { .. } => "RV-JOB-RATE",
             Self::State(_) | Self::Drive(_) => "RV-STATE",
         }
     }
@@ -246,4 +259,12 @@ fn refusal(action: Action, why: &IllegalTransition) -> String {
         IllegalTransition::Pair { state, .. } => action.refusal(*state),
         other => other.to_string(),
     }
+}
+
+fn no_rate(kind: JobKind, state: JobState) -> String {
+    let kind = kind.as_str();
+    if state.is_final() || state.is_ending() {
+        return format!("it is {}: nothing of it will move at any rate", state.as_str());
+    }
+    format!("a {kind} has no rate: only backups, restores and drills have")
 }

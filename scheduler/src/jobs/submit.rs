@@ -200,6 +200,7 @@ pub async fn insert(
         requested_by: submission.requested_by.clone(),
         policy: check::policy_of(&submission.spec).cloned(),
         max_attempts: submission.max_attempts,
+        rate_limit: None,
         created_at,
         state_since: created_at,
         started_at: None,

@@ -1,10 +1,15 @@
 //! Messages to workers, signed and put into the outbox with the state they announce.
 
+use ringvault_core::task::TaskState;
 use ringvault_queue::{
     Envelope, Publish, TaskMessage,
     message::{Control, StopReason, TaskControl, TaskGrant, TaskOffer},
 };
-use ringvault_state::{outbox::Message, tasks::TaskRow};
+use ringvault_state::{
+    jobs,
+    outbox::Message,
+    tasks::{self, TaskRow},
+};
 
 use super::{DriveError, Step};
 
@@ -12,6 +17,10 @@ impl Step<'_> {
     /// Offers a task to the worker it is placed on.
     pub(super) fn send_offer(&mut self, task: &TaskRow) -> Result<(), DriveError> {
         let timeout = self.ctx.config.retry.dispatch_timeout;
+        let mut payload = task.payload.clone();
+        if let Some(rate) = self.job.rate_limit {
+            payload.set_rate_limit(Some(rate));
+        }
         let offer = TaskMessage::Offer(TaskOffer {
             task: task.id,
             job: task.job,
@@ -20,7 +29,7 @@ impl Step<'_> {
             dispatch_seq: task.machine.dispatch_seq,
             grant_within_seconds: seconds(timeout),
             deadline: None,
-            payload: task.payload.clone(),
+            payload,
         });
         self.tell_worker(task, offer, true)
     }
@@ -34,7 +43,12 @@ impl Step<'_> {
             lease_seconds: seconds(self.ctx.config.retry.lease),
             nonce: self.asked_with,
         });
-        self.tell_worker(task, grant, false)
+        self.tell_worker(task, grant, false)?;
+        // It may have been offered before the rate was set.
+        match self.job.rate_limit {
+            Some(rate) => self.send_rate(task, rate),
+            None => Ok(()),
+        }
     }
 
     /// Tells a running task to stop. Only a hint: every heartbeat of a task that should stop is
@@ -46,6 +60,30 @@ impl Step<'_> {
             action: Control::Stop { why },
         });
         self.tell_worker(task, control, false)
+    }
+
+    /// Tells a task, which may be running, how fast it may go from now on.
+    fn send_rate(&mut self, task: &TaskRow, bytes_per_second: u64) -> Result<(), DriveError> {
+        let control = TaskMessage::Control(TaskControl {
+            task: task.id,
+            epoch: task.machine.epoch,
+            action: Control::SetRateLimit { bytes_per_second: Some(bytes_per_second) },
+        });
+        self.tell_worker(task, control, false)
+    }
+
+    /// Has the job's nodes keep to so many bytes a second (0: no limit): what is offered from now on, and what runs.
+    pub async fn set_rate(&mut self, bytes_per_second: u64) -> Result<(), DriveError> {
+        self.flush().await?;
+        self.job.rate_limit = Some(bytes_per_second);
+        jobs::save(self.conn, &self.job).await?;
+        let stage = self.job.machine.stage;
+        for task in tasks::lock_open(self.conn, self.job.id, stage, false).await? {
+            if task.machine.state == TaskState::Running {
+                self.send_rate(&task, bytes_per_second)?;
+            }
+        }
+        self.flush().await
     }
 
     fn tell_worker(

@@ -75,6 +75,11 @@ impl Throttle {
         self.0.changed.notify_waiters();
     }
 
+    /// Bytes a second; `None`: no limit.
+    pub fn rate(&self) -> Option<u64> {
+        self.bucket().rate
+    }
+
     /// Waits until `bytes` more may go. Cancel-safe: a wait that is dropped has taken nothing.
     pub async fn take(&self, bytes: u64) {
         let mut began: Option<Waiting<'_>> = None;

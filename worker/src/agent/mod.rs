@@ -239,7 +239,7 @@ impl Agent {
             },
             Control::SetRateLimit { bytes_per_second } => {
                 if let Some(handle) = self.ledger.running(task, epoch) {
-                    handle.throttle().set_rate(*bytes_per_second);
+                    handle.pace(*bytes_per_second);
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! What an executor and the protocol share of one running task.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use ringvault_core::{TaskError, task::Progress};
 use ringvault_queue::message::StopReason;
@@ -45,6 +48,8 @@ pub struct TaskHandle {
     transfer: TransferProgress,
     steps: Arc<Mutex<Option<Progress>>>,
     throttle: Throttle,
+    /// Whether a scheduler has said how fast it may go since it began.
+    is_paced: Arc<AtomicBool>,
 }
 
 impl TaskHandle {
@@ -57,6 +62,7 @@ impl TaskHandle {
             transfer: TransferProgress::new(),
             steps: Arc::default(),
             throttle: Throttle::unlimited(),
+            is_paced: Arc::default(),
         }
     }
 
@@ -103,6 +109,19 @@ impl TaskHandle {
         &self.throttle
     }
 
+    /// The rate that its work was asked for with. What was said since counts more.
+    pub(crate) fn begin_at(&self, bytes_per_second: Option<u64>) {
+        if bytes_per_second.is_some() && !self.is_paced.load(Ordering::Acquire) {
+            self.throttle.set_rate(bytes_per_second);
+        }
+    }
+
+    /// A scheduler says how fast it may go from now on.
+    pub(super) fn pace(&self, bytes_per_second: Option<u64>) {
+        self.is_paced.store(true, Ordering::Release);
+        self.throttle.set_rate(bytes_per_second);
+    }
+
     /// For tasks that move no bytes through a transfer: `done` of `total` items, and what it is at.
     pub fn step(&self, done: u64, total: u64, doing: impl Into<String>) {
         let progress = Progress {
@@ -130,4 +149,23 @@ impl TaskHandle {
 /// What an executor ends with that was told to stop.
 pub fn stopped() -> TaskError {
     TaskError::transient("RV-STOPPED", "the task was told to stop")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_while_it_runs_counts_more_than_what_it_began_with() {
+        let handle = TaskHandle::of_a_minute();
+        handle.begin_at(None);
+        assert_eq!(handle.throttle().rate(), None);
+        handle.begin_at(Some(7));
+        assert_eq!(handle.throttle().rate(), Some(7));
+        handle.pace(Some(9));
+        handle.begin_at(Some(7));
+        assert_eq!(handle.throttle().rate(), Some(9), "of the next transfer too");
+        handle.pace(Some(0));
+        assert_eq!(handle.throttle().rate(), None, "no limit");
+    }
 }

@@ -148,9 +148,7 @@ impl Executor {
 
     /// What a transfer of this task works with.
     fn transfer(&self, handle: &TaskHandle, rate_limit: Option<u64>) -> TransferContext {
-        if rate_limit.is_some() {
-            handle.throttle().set_rate(rate_limit);
-        }
+        handle.begin_at(rate_limit);
         TransferContext {
             store: self.vault.store().clone(),
             throttle: handle.throttle().clone(),

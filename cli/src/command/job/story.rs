@@ -30,6 +30,9 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
     facts.add("Created", out.time(job.created_at));
     facts.add("Started", out.time_or_none(job.started_at));
     facts.add("Ended", out.time_or_none(job.ended_at));
+    if let Some(limit) = detail.rate_limit {
+        facts.add("Each node", format!("{}, as was said while it ran", rate(limit)));
+    }
     facts.add("Stages", watch::stages_line(&detail.stages, None));
     if job.past_no_return && !job.state.is_final() {
         facts.add("Note", "the target tables were emptied: it cannot be cancelled");
@@ -65,6 +68,14 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
         text += &watch::summary(out, detail, &Names::new());
     }
     text
+}
+
+/// A rate that was set, in words.
+pub(super) fn rate(bytes_per_second: u64) -> String {
+    match bytes_per_second {
+        0 => "without a limit".to_owned(),
+        limit => format!("at {} a second at most", human::size(limit)),
+    }
 }
 
 fn asked_by(detail: &JobDetail) -> String {

@@ -8,7 +8,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, PolicyName,
-    api::{Document, JobAccepted, JobDetail, JobProgress, JobSummary, OpenJob, Page, Role},
+    api::{Document, JobAccepted, JobDetail, JobProgress, JobSummary, OpenJob, Page, RateLimit, Role},
     job::{DrillSpec, JobKind, JobSpec, JobState, RestoreSpec, VerifySpec},
 };
 use ringvault_state::read::{
@@ -30,7 +30,7 @@ use crate::{
         problem::{ApiError, ApiResult},
         route::Route,
     },
-    jobs::{Action, Submission, control, dry_control, dry_submit, submit_job},
+    jobs::{Action, Submission, control, dry_control, dry_submit, set_rate, submit_job},
 };
 
 /// The answer to what creates a job.
@@ -79,6 +79,10 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/jobs/{job}/events", Role::Viewer, events::stream)
             .is("streamJobProgress", "A job's progress as server-sent events, to its end")
             .streams::<Document<JobProgress>>(),
+        Route::post("/v1/jobs/{job}/rate-limit", Role::Operator, limit)
+            .is("limitJob", "Sets how fast each node of a backup, restore or drill may go from now on")
+            .takes::<RateLimit>()
+            .answers::<Document<JobSummary>>(200),
     ];
     routes.extend(orders());
     routes
@@ -341,4 +345,16 @@ mod tests {
         let error = states("done").unwrap_err();
         assert_eq!((error.0.status, error.0.field.as_deref()), (400, Some("state")));
     }
+}
+
+async fn limit(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Body(limit): Body<RateLimit>,
+) -> ApiResult<Json<Document<JobSummary>>> {
+    let job = prefix::resolve(&mut *api.conn().await?, &text).await?;
+    set_rate(&api.ctx, job, limit.bytes_per_second, &caller.actor()).await?;
+    let found = jobs::summary(&mut *api.conn().await?, job).await?;
+    Ok(Json(Document::new(found.ok_or_else(|| vanished(&text))?)))
 }

@@ -128,6 +128,9 @@ pub struct JobDetail {
     pub summary: JobSummary,
     /// What it was asked to do.
     pub spec: JobSpec,
+    /// Bytes a second each node keeps to since somebody said so while it ran; 0: no limit. Absent: as it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<u64>,
     /// Its stages, in order.
     pub stages: Vec<StageProgress>,
     /// Its tasks, by stage and node.
@@ -136,6 +139,14 @@ pub struct JobDetail {
     pub transitions: Vec<TransitionView>,
     /// What has come of it so far.
     pub outcome: JobOutcome,
+}
+
+/// How fast a job's nodes may send and fetch from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// Bytes a second of each node; 0: no limit.
+    pub bytes_per_second: u64,
 }
 
 /// What came of a job. What does not belong to its kind is absent or empty.

@@ -22,6 +22,11 @@ pub enum JobKind {
 }
 
 impl JobKind {
+    /// Whether its nodes send or fetch so much that a rate can be set for it.
+    pub const fn has_rate_limit(self) -> bool {
+        matches!(self, Self::Backup | Self::Restore | Self::Drill)
+    }
+
     /// The word used in tables, JSON, metrics and the database.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -68,6 +68,11 @@ impl JobState {
         matches!(self, Self::Succeeded | Self::Cancelled | Self::Abandoned)
     }
 
+    /// Whether it was cancelled or given up, and only what it left is cleared.
+    pub const fn is_ending(self) -> bool {
+        matches!(self, Self::Cancelling | Self::Abandoning)
+    }
+
     /// Whether nobody works on it now: final, or failed and waiting for a retry.
     pub const fn is_settled(self) -> bool {
         self.is_final() || matches!(self, Self::Failed)

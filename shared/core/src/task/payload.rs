@@ -55,6 +55,29 @@ pub enum TaskPayload {
 }
 
 impl TaskPayload {
+    /// Has it send and fetch so many bytes a second at most (no limit when absent), whatever it was made with.
+    pub fn set_rate_limit(&mut self, bytes_per_second: Option<u64>) {
+        match self {
+            Self::Upload(task) => task.rate_limit = bytes_per_second,
+            Self::Plan(task)
+            | Self::Preflight(task)
+            | Self::Download(task)
+            | Self::Schema(task)
+            | Self::Truncate(task)
+            | Self::Apply(task)
+            | Self::Settle(task)
+            | Self::Validate(task) => task.spec.rate_limit = bytes_per_second,
+            Self::Snapshot(_)
+            | Self::Seal(_)
+            | Self::Release(_)
+            | Self::Check(_)
+            | Self::VerifyReport(_)
+            | Self::Mark(_)
+            | Self::Sweep(_)
+            | Self::PurgeReport(_) => {}
+        }
+    }
+
     /// The stage such a task belongs to.
     pub const fn stage(&self) -> StageKind {
         match self {

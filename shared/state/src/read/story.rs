@@ -30,7 +30,7 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
     let Some(summary) = jobs::summary(conn, id).await? else {
         return Ok(None);
     };
-    let job = sqlx::query!("select spec, stages, stage from jobs where id = $1", id.0)
+    let job = sqlx::query!("select spec, stages, stage, rate_limit from jobs where id = $1", id.0)
         .fetch_one(&mut *conn)
         .await?;
     let row = Row::new("job", &id);
@@ -50,6 +50,7 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
     Ok(Some(JobDetail {
         stages: progress_of(&kinds, summary.state, open, &counts),
         spec: row.spec(job.spec)?,
+        rate_limit: job.rate_limit.map(word::big_count),
         tasks: tasks.into_iter().map(|(_, task)| task).collect(),
         transitions: transitions(conn, id).await?,
         outcome,
