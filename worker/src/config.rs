@@ -6,11 +6,11 @@ use std::{
 };
 
 use ringvault_cassandra::{control::ControlTimeouts, cql::CqlTls};
-use ringvault_core::{ClusterName, HostId, text, toml_text::from_toml};
+use ringvault_core::{ClusterName, HostId, size::parse_size, text, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_tls::{ClientTls, PeerName};
 use ringvault_vault::{VaultConfig, upload::UploadConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -207,11 +207,31 @@ pub struct WorkerSection {
     pub stage_dir: Option<PathBuf>,
     /// Seconds between announcements.
     pub hello_seconds: u64,
+    /// Bytes a second that all uploads and downloads of the node keep to together, beside the limits of their jobs;
+    /// written as `200MiB`. No limit when absent.
+    #[serde(deserialize_with = "rate")]
+    pub rate_limit: Option<u64>,
+}
+
+/// Reads `200MiB`.
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match parse_size(&text).map_err(D::Error::custom)? {
+        0 => Err(D::Error::custom("a rate of nothing never ends: leave it out for no limit")),
+        bytes => Ok(Some(bytes)),
+    }
 }
 
 impl Default for WorkerSection {
     fn default() -> Self {
-        Self { slots: 4, short_slots: 1, capabilities: Vec::new(), stage_dir: None, hello_seconds: 60 }
+        Self {
+            slots: 4,
+            short_slots: 1,
+            capabilities: Vec::new(),
+            stage_dir: None,
+            hello_seconds: 60,
+            rate_limit: None,
+        }
     }
 }
 
@@ -349,6 +369,17 @@ jolokia_url = "http://127.0.0.1:8778/jolokia/"
         assert_eq!(read(GOOD).unwrap().worker.slots, 4);
         let error = read(&GOOD.replace("jolokia_url", "jolokia_uri")).unwrap_err().to_string();
         assert!(error.contains("jolokia_uri") && error.contains("line 13"), "{error}");
+    }
+
+    #[test]
+    fn a_node_has_a_rate_of_its_own_if_it_is_given_one() {
+        let with = |rate: &str| read(&format!("{GOOD}[worker]\nrate_limit = {rate}\n"));
+        assert_eq!(read(GOOD).unwrap().worker.rate_limit, None);
+        assert_eq!(with("\"200MiB\"").unwrap().worker.rate_limit, Some(200 << 20));
+        for wrong in ["\"0\"", "\"fast\"", "200"] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("rate_limit") || error.contains("line"), "{error}");
+        }
     }
 
     #[test]

@@ -19,7 +19,11 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 
 /// The limit. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Throttle(Arc<Shared>);
+pub struct Throttle {
+    own: Arc<Shared>,
+    /// What holds for others too.
+    above: Option<Arc<Shared>>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -52,12 +56,19 @@ impl Throttle {
     /// A limit of `rate` bytes a second; none when absent or zero.
     pub fn new(rate: Option<u64>) -> Self {
         let bucket = Bucket { rate: rate.filter(|r| *r > 0), level: 0.0, filled_at: Instant::now() };
-        Self(Arc::new(Shared {
+        let own = Arc::new(Shared {
             bucket: Mutex::new(bucket),
             changed: Notify::new(),
             held: Mutex::default(),
             waited_micros: AtomicU64::new(0),
-        }))
+        });
+        Self { own, above: None }
+    }
+
+    /// The same limit, and that of `above` besides, which others keep to as well.
+    #[must_use]
+    pub fn below(&self, above: &Self) -> Self {
+        Self { own: Arc::clone(&self.own), above: Some(Arc::clone(&above.own)) }
     }
 
     /// No limit.
@@ -67,55 +78,58 @@ impl Throttle {
 
     /// Changes the limit, for those who wait too. Debt made under the old one is forgiven.
     pub fn set_rate(&self, rate: Option<u64>) {
-        let mut bucket = self.bucket();
+        let mut bucket = self.own.bucket();
         bucket.rate = rate.filter(|r| *r > 0);
         bucket.level = 0.0;
         bucket.filled_at = Instant::now();
         drop(bucket);
-        self.0.changed.notify_waiters();
+        self.own.changed.notify_waiters();
     }
 
     /// Bytes a second; `None`: no limit.
     pub fn rate(&self) -> Option<u64> {
-        self.bucket().rate
+        self.own.bucket().rate
     }
 
-    /// Waits until `bytes` more may go. Cancel-safe: a wait that is dropped has taken nothing.
+    /// Waits until `bytes` more may go. A wait that is dropped has taken nothing from the limit that it waited for.
     pub async fn take(&self, bytes: u64) {
         let mut began: Option<Waiting<'_>> = None;
-        loop {
-            let changed = self.0.changed.notified();
-            let Some(delay) = self.bucket().take(bytes) else { return };
-            began.get_or_insert_with(|| Waiting::begin(&self.0));
-            tokio::select! {
-                () = sleep(delay.min(MAX_SLEEP)) => {}
-                () = changed => {}
+        for limit in self.above.iter().chain([&self.own]) {
+            loop {
+                let changed = limit.changed.notified();
+                let Some(delay) = limit.bucket().take(bytes) else { break };
+                began.get_or_insert_with(|| Waiting::begin(&self.own));
+                tokio::select! {
+                    () = sleep(delay.min(MAX_SLEEP)) => {}
+                    () = changed => {}
+                }
             }
         }
     }
 
     /// Whether someone waits right now.
     pub fn is_holding_back(&self) -> bool {
-        self.0.held().waiting > 0
+        self.own.held().waiting > 0
     }
 
     /// How long the limit has held something back: each second once, however many waited in it.
     pub fn held_back(&self) -> Duration {
-        let held = self.0.held();
+        let held = self.own.held();
         held.before + held.since.map(|since| since.elapsed()).unwrap_or_default()
     }
 
     /// How long waits took in all, summed over those who waited at the same time.
     pub fn waited(&self) -> Duration {
-        Duration::from_micros(self.0.waited_micros.load(Ordering::Relaxed))
+        Duration::from_micros(self.own.waited_micros.load(Ordering::Relaxed))
     }
 
-    fn bucket(&self) -> MutexGuard<'_, Bucket> {
-        self.0.bucket.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Shared {
+    fn bucket(&self) -> MutexGuard<'_, Bucket> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,6 +231,25 @@ mod tests {
         assert!(throttle.waited() > Duration::from_millis(2_600), "{:?}", throttle.waited());
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert_eq!(throttle.held_back(), held, "nobody waits any more");
+    }
+
+    #[tokio::test]
+    async fn what_several_are_below_holds_for_all_of_them_together() {
+        let node = Throttle::new(Some(10_000));
+        let tasks = [None, Some(1_000_000)].map(|rate| Throttle::new(rate).below(&node));
+        let began = Instant::now();
+        for _ in 0..2 {
+            for task in &tasks {
+                task.take(1_000).await;
+            }
+        }
+        assert!(began.elapsed() >= Duration::from_millis(290), "4,000 bytes, the last 1,000 in advance");
+        assert!(tasks[0].held_back() + tasks[1].held_back() >= Duration::from_millis(290), "they say who waited");
+        let tight = Throttle::new(Some(1_000)).below(&node);
+        tight.take(200).await;
+        let began = Instant::now();
+        tight.take(1).await;
+        assert!(began.elapsed() >= Duration::from_millis(190), "its own holds too");
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use ringvault_core::{
     task::{TaskPayload, TaskResult},
 };
 use ringvault_queue::message::{NodeHello, TaskOffer};
-use ringvault_vault::{StoreRequests, Vault, transfer::TransferContext};
+use ringvault_vault::{StoreRequests, Vault, throttle::Throttle, transfer::TransferContext};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
@@ -39,12 +39,15 @@ pub struct Executor {
     node: Node,
     vault: Vault,
     measures: Measures,
+    /// What all of the node's transfers keep to together.
+    rate: Throttle,
 }
 
 impl Executor {
     /// For this node and vault.
     pub fn new(config: WorkerConfig, node: Node, vault: Vault) -> Self {
-        Self { config, node, vault, measures: Measures::default() }
+        let rate = Throttle::new(config.worker.rate_limit);
+        Self { config, node, vault, measures: Measures::default(), rate }
     }
 
     /// The worker's configuration.
@@ -151,7 +154,7 @@ impl Executor {
         handle.begin_at(rate_limit);
         TransferContext {
             store: self.vault.store().clone(),
-            throttle: handle.throttle().clone(),
+            throttle: handle.throttle().below(&self.rate),
             progress: handle.transfer().clone(),
             stop: handle.stop.token().clone(),
         }
