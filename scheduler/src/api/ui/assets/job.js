@@ -1,7 +1,7 @@
 // One job: how far it is, what it waits for, what came of it; and what it can be told.
 
 import { get, path, post, watch } from './api.js';
-import { ask } from './dialog.js';
+import { ask, field } from './dialog.js';
 import { h, say } from './dom.js';
 import { why } from './jobs.js';
 import { backupLink, badge, bar, by, bytesOf, clusterLink, empty, facts, jobState, none, section, state, time, trouble } from './parts.js';
@@ -68,14 +68,28 @@ export function actions({ job, progress }, shown) {
   if (!shown.may('operator')) return undefined;
   const now = { ...job, state: progress.state };
   const fit = Object.entries(ORDERS).filter(([, order]) => order[3](now));
-  if (!fit.length) return undefined;
+  const moves = ['backup', 'restore', 'drill'].includes(job.kind) && ['queued', 'running', 'paused', 'failed'].includes(now.state);
+  if (!fit.length && !moves) return undefined;
   return h('div', { class: 'buttons' }, fit.map(([word, [label, text, danger]]) => h('button', {
     type: 'button', class: danger ? 'danger' : word === 'pause' ? undefined : 'primary', 'data-key': word,
     onclick: () => ask({
       title: `${label} this ${job.kind}?`, text, button: `${label}`, danger, same: `ringvault job ${word} ${short(job.id)}`,
       act: async () => post(path`/v1/jobs/${job.id}/` + word),
       done: () => { say(`${label}: the job was told`); shown.read(); },
-    }) }, `${label}…`)));
+    }) }, `${label}…`)), moves && limit(job, shown));
+}
+
+const MIB = 2 ** 20;
+
+/** How fast each of its nodes may go. */
+function limit(job, shown) {
+  const rate = h('input', { name: 'rate', type: 'number', min: '1', step: '1', placeholder: 'no limit', value: job.rate_limit ? String(Math.max(1, Math.round(job.rate_limit / MIB))) : '' });
+  return h('button', { type: 'button', 'data-key': 'limit', onclick: () => ask({
+    title: 'How fast may each of its nodes go?', text: 'From now on, whatever it was asked for with. What begins later and what is retried keeps to it too.',
+    fields: [field('MiB a second', rate, 'Empty: no limit.')], button: 'Set', same: `ringvault job limit ${short(job.id)} 50MiB`,
+    act: async () => post(path`/v1/jobs/${job.id}/rate-limit`, { bytes_per_second: Number(rate.value || 0) * MIB }),
+    done: () => { say('The rate was set'); shown.read(); },
+  }) }, 'Limit…');
 }
 
 export function draw({ job, progress }, shown) {
@@ -88,6 +102,7 @@ export function draw({ job, progress }, shown) {
       ['Backup', job.backup && backupLink(ofCluster, job.backup)],
       ['Asked for', [time(job.created_at), ' by ', ...[by(job)].flat()]],
       ['Took', job.started_at && job.ended_at && !open && span((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000)],
+      ['Each node', job.rate_limit !== undefined && (job.rate_limit ? `at most ${size(job.rate_limit)} a second, as was said meanwhile` : 'without a limit, as was said meanwhile')],
       ['Can be retried until', progress.state === 'failed' && job.retry_until && time(job.retry_until)],
       ['Id', h('span', { class: 'mono' }, job.id)],
     ]),
