@@ -15,7 +15,10 @@ use super::{
     jobs,
     stages::{Count, progress_of},
 };
-use crate::{StateResult, word::Row};
+use crate::{
+    StateResult,
+    word::{self, Row},
+};
 
 /// Lines of the transition log that are told; of a longer log the first and the newest, so that one
 /// sees how it began and where it is.
