@@ -52,6 +52,7 @@ const COMMANDS: &[&str] = &[
     "job resume",
     "job retry",
     "job abandon",
+    "job limit",
     "hold set",
     "hold release",
     "hold list",

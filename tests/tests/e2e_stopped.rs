@@ -168,7 +168,18 @@ async fn a_backup_that_is_too_slow_or_too_fast_is_told_so_while_it_runs() -> Res
     let rv = Ringvault::of(&lab).await?;
     let name = fresh("rate");
     let job = rv
-        .start(&["backup", "create", "-c", T1, "--name", &name, "--keyspace", KEYSPACE, "--rate-limit", "64KiB"])
+        .start(&[
+            "backup",
+            "create",
+            "-c",
+            T1,
+            "--name",
+            &name,
+            "--keyspace",
+            KEYSPACE,
+            "--rate-limit",
+            "64KiB",
+        ])
         .await?
         .job;
     let id = job.to_string();
@@ -181,10 +192,11 @@ async fn a_backup_that_is_too_slow_or_too_fast_is_told_so_while_it_runs() -> Res
     .await?;
     // What is left would take many minutes at this rate.
     let left = rv.show_job(job).await?;
-    let (done, total) = left.tasks.iter().filter_map(|task| task.progress.as_ref()).fold(
-        (0, 0),
-        |(done, total), progress| (done + progress.bytes_done, total + progress.bytes_total),
-    );
+    let (done, total) = left
+        .tasks
+        .iter()
+        .filter_map(|task| task.progress.as_ref())
+        .fold((0, 0), |(done, total), progress| (done + progress.bytes_done, total + progress.bytes_total));
     ensure!(total > done + (30 << 20), "{done} of {total} bytes are there already");
     let said = rv.run(&["job", "limit", &id, "none"]).await?.expect(exit::OK)?;
     said.says(&["without a limit from now on"])?;
@@ -194,7 +206,10 @@ async fn a_backup_that_is_too_slow_or_too_fast_is_told_so_while_it_runs() -> Res
     })
     .await?;
     ensure!(done.summary.state == JobState::Succeeded && done.rate_limit == Some(0), "{:?}", done.summary);
-    rv.run(&["job", "limit", &id, "1MiB"]).await?.expect(exit::CONFLICT)?.says(&["RV-JOB-RATE", "succeeded"])?;
+    rv.run(&["job", "limit", &id, "1MiB"])
+        .await?
+        .expect(exit::CONFLICT)?
+        .says(&["RV-JOB-RATE", "succeeded"])?;
     shop.close().await
 }
 

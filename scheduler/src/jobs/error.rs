@@ -1,7 +1,8 @@
 //! Why a job was not accepted, or would not do what it was told.
 
 use ringvault_core::{
-    BackupName, ClusterName, JobId, PolicyName, backup::BackupState,
+    BackupName, ClusterName, JobId, PolicyName,
+    backup::BackupState,
     job::{IllegalTransition, JobKind, JobState},
     policy::Window,
 };

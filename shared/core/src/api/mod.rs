@@ -41,7 +41,8 @@ pub use cluster::{
 pub use document::{DEFAULT_LIMIT, Document, MAX_LIMIT, Page, SCHEMA_VERSION};
 pub use evidence::{EvidenceItem, EvidenceKind};
 pub use job::{
-    JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, OpenJob, PurgeOutcome, RateLimit, RestoreOutcome,
+    JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, OpenJob, PurgeOutcome, RateLimit,
+    RestoreOutcome,
 };
 pub use notify::{NoticeState, NoticeTrouble, NoticeView, NotifierView, UnknownNoticeState};
 pub use policy::{FieldChange, FireState, FireView, NextFires, PolicyChange, PolicyDiff, PolicyView};

@@ -328,7 +328,6 @@ impl Store {
         self.may_write(to, "CopyObject")?;
         each!(&self.0, Kind, store => Box::pin(store.copy(from, to)).await)
     }
-
 }
 
 fn short(key: &str, offset: u64, len: u64, got: usize) -> StoreError {

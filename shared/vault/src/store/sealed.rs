@@ -122,7 +122,8 @@ async fn seal_blocks(
         return seal().map_err(no_memory);
     }
     let sealed = spawn_blocking(seal).await;
-    let sealed = sealed.map_err(|e| StoreError::new(StoreErrorKind::Other, "PutObject", key, e.to_string()))?;
+    let sealed =
+        sealed.map_err(|e| StoreError::new(StoreErrorKind::Other, "PutObject", key, e.to_string()))?;
     sealed.map_err(no_memory)
 }
 

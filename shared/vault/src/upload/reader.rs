@@ -39,7 +39,8 @@ impl Reader {
         &self.file
     }
 
-    /// What of the next bytes lies in the cache; `None` if the first of them does not, or nobody can say.
+    /// What of the next bytes lies in the cache; `None` if the first of them does not, or nobody can say. To ask is to have
+    /// them fetched: what a fast disk brings within that moment is taken for cached and stays, which is seldom.
     fn read_cached(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
         if !self.is_told {
             return Ok(None);
@@ -132,6 +133,10 @@ mod tests {
         // A file system that does not say what is cached lets nothing go, and has nothing to show.
         let Some(cached) = cached(&path) else { return };
         let kept: Vec<usize> = (0..cached.len()).filter(|step| cached[*step]).collect();
-        assert_eq!(kept, [2]);
+        assert!(kept.contains(&2), "{kept:?}: what was there is there");
+        assert!(
+            kept.len() <= 4,
+            "{kept:?}: what was not there is not, but for what the disk brought at once"
+        );
     }
 }

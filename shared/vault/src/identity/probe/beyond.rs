@@ -195,6 +195,6 @@ mod tests {
         assert!(told_versions(true, true).means.is_none());
         assert!(!told_lock(Ok(LockState::Off), Some(&asked)).ok, "it is asked for and there is none");
         let ours = told_lock(by_rule(), Some(&asked));
-        assert!(ours.ok && ours.detail.contains("(compliance) for 1day"), "{ours:?}");
+        assert!(ours.ok && ours.detail.contains("(compliance) for 24h"), "{ours:?}");
     }
 }
