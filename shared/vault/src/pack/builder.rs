@@ -18,7 +18,7 @@ pub struct PackLimits {
 
 impl Default for PackLimits {
     fn default() -> Self {
-        Self { bytes: 32 << 20, parts: 4096 }
+        Self { bytes: 16 << 20, parts: 4096 }
     }
 }
 

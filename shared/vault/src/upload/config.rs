@@ -32,10 +32,10 @@ impl Default for UploadConfig {
     fn default() -> Self {
         Self {
             parallel_files: 4,
-            parallel_parts: 6,
-            part_size: 16 * MIB,
+            parallel_parts: 4,
+            part_size: 8 * MIB,
             pack_threshold: MIB,
-            pack_size: 32 * MIB,
+            pack_size: 16 * MIB,
         }
     }
 }
@@ -91,12 +91,12 @@ mod tests {
     #[test]
     fn no_file_needs_more_parts_than_a_store_takes() {
         let config = UploadConfig::default();
-        for size in [0, 17 * MIB, 156 << 30, 157 << 30, 1 << 40, 40 << 40] {
+        for size in [0, 17 * MIB, 78 << 30, 79 << 30, 1 << 40, 40 << 40] {
             let part = config.part_size_for(size);
             assert!(size.div_ceil(part) <= u64::from(MAX_PARTS) && part >= config.part_size);
             assert!(config.permits_for(part) <= config.memory_permits());
         }
-        assert_eq!(config.part_size_for(100 << 30), config.part_size);
+        assert_eq!(config.part_size_for(50 << 30), config.part_size);
     }
 
     #[test]
