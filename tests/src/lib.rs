@@ -21,7 +21,7 @@ pub mod process;
 pub mod requester;
 pub mod ringvault;
 pub mod round_trip;
-
+pub mod rows;
 pub mod shop;
 pub mod store;
 pub mod wait;

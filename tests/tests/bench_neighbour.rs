@@ -13,19 +13,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rand::Rng as _;
 use ringvault_tests::{
     Lab, Ringvault,
     cql::Cql,
     fault::Mend,
     ringvault::{exit, fresh},
+    rows,
 };
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-
-/// Bytes of a row's value.
-const ROW: usize = 1_024;
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
@@ -79,22 +76,10 @@ async fn back_up(ringvault: &Ringvault, cluster: &str, options: &[&str]) -> Resu
     }
 }
 
-/// Rows whose values no compression makes smaller, in SSTables.
+/// Rows in SSTables.
 async fn load(lab: &Lab, cql: &Cql, cluster: &str, rows: u64) -> Result<()> {
-    cql.run("CREATE KEYSPACE bench WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}")
-        .await?;
-    cql.run("CREATE TABLE bench.rows (k bigint PRIMARY KEY, v blob)").await?;
-    let insert = cql.driver().prepare("INSERT INTO bench.rows (k, v) VALUES (?, ?)").await?;
-    let writes = stream::iter(0..rows).map(|key| {
-        let mut value = vec![0_u8; ROW];
-        rand::rng().fill(&mut value[..]);
-        let (insert, key) = (&insert, i64::try_from(key));
-        async move {
-            cql.driver().execute_unpaged(insert, (key?, value)).await?;
-            anyhow::Ok(())
-        }
-    });
-    writes.buffer_unordered(64).try_collect::<()>().await?;
+    rows::create(cql, 1).await?;
+    rows::write(cql, 0..rows).await?;
     lab.flush(cluster, "bench").await?;
     // What the rows became settles before anything is measured.
     lab.nodetool(cluster, 1, &["compact", "bench"]).await?;
@@ -116,7 +101,7 @@ async fn readers_beside_a_backup() -> Result<()> {
     lab.run(&["up", "--cluster", &cluster, "--nodes", "1", "--heap", "1g", "--no-build"]).await?;
     let ringvault = Ringvault::of(&lab).await?;
     let cql = Arc::new(Cql::connect(&lab, &cluster).await?);
-    let rows = number("RINGVAULT_BENCH_MIB", 400) * 1_024 * 1_024 / ROW as u64;
+    let rows = rows::of_mib(number("RINGVAULT_BENCH_MIB", 400));
     load(&lab, &cql, &cluster, rows).await?;
     let a_second = number("RINGVAULT_BENCH_READS", 400);
     let lasts = Duration::from_secs(number("RINGVAULT_BENCH_PHASE", 20));
@@ -152,7 +137,7 @@ async fn readers_beside_a_backup() -> Result<()> {
         .zip(found)
         .map(|(phase, rounds)| json!({"phase": phase.name, "rounds": rounds}))
         .collect();
-    let report = json!({"rows": rows, "row_bytes": ROW, "reads_a_second": a_second,
+    let report = json!({"rows": rows, "row_bytes": rows::ROW, "reads_a_second": a_second,
         "seconds": lasts.as_secs(), "phases": phases});
     if let Ok(path) = env::var("RINGVAULT_BENCH_OUT") {
         fs::write(path, report.to_string())?;

@@ -38,6 +38,11 @@ async fn small_parts(lab: &Lab) -> Result<OwnProgram> {
     .await
 }
 
+/// The words for a backup of the keyspace at this rate.
+const fn slowly<'a>(name: &'a str, keyspace: &'a str, rate: &'a str) -> [&'a str; 10] {
+    ["backup", "create", "-c", T1, "--name", name, "--keyspace", keyspace, "--rate-limit", rate]
+}
+
 async fn caught_uploading(rv: &Ringvault, store: &Store, job: JobId) -> Result<()> {
     until("upload in parts under way", Duration::from_secs(120), async || {
         let state = rv.show_job(job).await?.summary.state;
@@ -63,15 +68,7 @@ async fn a_cancelled_backup_leaves_nothing_and_a_killed_worker_goes_on() -> Resu
     let shop = Shop::open(&lab, KEYSPACE).await?;
     shop.write(0, PHOTOS, 50).await?;
     let (rv, store) = (Ringvault::of(&lab).await?, Store::of(&lab).await?);
-    let create = |name: &str| {
-        let words =
-            ["backup", "create", "-c", T1, "--name", name, "--keyspace", KEYSPACE, "--rate-limit", SLOW];
-        words.map(str::to_owned)
-    };
-    let start = async |name: &str| {
-        let words = create(name);
-        rv.start(&words.iter().map(String::as_str).collect::<Vec<_>>()).await
-    };
+    let start = async |name: &str| rv.start(&slowly(name, KEYSPACE, SLOW)).await;
 
     let worker = small_parts(&lab).await?;
     let cancelled = fresh("cancelled");
@@ -119,21 +116,11 @@ async fn a_wait_that_is_over_or_interrupted_leaves_the_job_alone_and_says_so() -
     shop.write(0, 600, 50).await?;
     let rv = Ringvault::of(&lab).await?;
     let name = fresh("detached");
-    let create = [
-        "backup",
-        "create",
-        "-c",
-        T1,
-        "--name",
-        &name,
-        "--keyspace",
-        KEYSPACE,
-        "--rate-limit",
-        SLOW,
-        "--wait",
-    ];
-    let ended =
-        rv.run(&[&create[..], &["--timeout", "1s", "--json"]].concat()).await?.expect(exit::TIMED_OUT)?;
+    let create = slowly(&name, KEYSPACE, SLOW);
+    let ended = rv
+        .run(&[&create[..], &["--wait", "--timeout", "1s", "--json"]].concat())
+        .await?
+        .expect(exit::TIMED_OUT)?;
     ended.says(&["the job goes on", "Next: ringvault job watch"])?;
     let job = ended.json::<Document<JobDetail>>()?.body.summary;
     ensure!(!job.state.is_settled(), "{job:?}");
@@ -167,21 +154,7 @@ async fn a_backup_that_is_too_slow_or_too_fast_is_told_so_while_it_runs() -> Res
     shop.write(0, PHOTOS, 50).await?;
     let rv = Ringvault::of(&lab).await?;
     let name = fresh("rate");
-    let job = rv
-        .start(&[
-            "backup",
-            "create",
-            "-c",
-            T1,
-            "--name",
-            &name,
-            "--keyspace",
-            KEYSPACE,
-            "--rate-limit",
-            "64KiB",
-        ])
-        .await?
-        .job;
+    let job = rv.start(&slowly(&name, KEYSPACE, "64KiB")).await?.job;
     let id = job.to_string();
     until("upload held back", Duration::from_secs(120), async || {
         let detail = rv.show_job(job).await?;

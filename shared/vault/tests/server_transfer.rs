@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use ringvault_vault::{
     download::StagingFolder,
-    upload::{ReuseBase, upload},
+    upload::{ReuseBase, Uploaded, upload},
 };
-use support::{Lab, Node, TestIndex, assert_same_files, download_config, wanted};
+use support::{Lab, Node, Snapshot, TestIndex, assert_same_files, download_config, wanted};
 
 #[tokio::test]
 async fn what_was_brought_comes_back_and_is_not_brought_twice() {
@@ -101,6 +101,16 @@ async fn stopped_midway(lab: &Lab, node: &mut Node, epoch: u64) -> u64 {
     context.progress.figures().bytes_moved
 }
 
+/// What was brought is what was on the node, and nothing is left open.
+async fn comes_back(lab: &Lab, uploaded: &Uploaded, snapshot: &Snapshot) {
+    let manifest = lab.manifest(uploaded).await;
+    let staged = lab.local.path().join("staged");
+    lab.download(&manifest, &staged, download_config()).await.0.unwrap();
+    assert_same_files(snapshot, &staged);
+    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0, "nothing is left open");
+    s3::clean(lab).await;
+}
+
 #[tokio::test]
 async fn a_stopped_upload_goes_on_at_the_part_it_was_at() {
     let lab: Lab = s3::lab().await;
@@ -116,12 +126,7 @@ async fn a_stopped_upload_goes_on_at_the_part_it_was_at() {
     // The manifest's bytes are not among them.
     assert_eq!(sent + figures.bytes_moved, SIX_PARTS as u64, "no part was sent twice");
     assert_eq!((figures.bytes_done, uploaded.objects_new), (SIX_PARTS as u64, 1));
-    let manifest = lab.manifest(&uploaded).await;
-    let staged = lab.local.path().join("staged");
-    lab.download(&manifest, &staged, download_config()).await.0.unwrap();
-    assert_same_files(&snapshot, &staged);
-    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0, "nothing is left open");
-    s3::clean(&lab).await;
+    comes_back(&lab, &uploaded, &snapshot).await;
 }
 
 #[tokio::test]
@@ -132,12 +137,7 @@ async fn an_upload_that_the_store_has_given_up_begins_anew() {
     assert_eq!(lab.store.abort_uploads("").await.unwrap(), 1, "as a bucket's lifecycle rule does");
     let (uploaded, context, snapshot) = lab.upload(&mut node, "b1", ReuseBase::default()).await;
     assert_eq!(context.progress.figures().bytes_moved, SIX_PARTS as u64);
-    let manifest = lab.manifest(&uploaded.unwrap()).await;
-    let staged = lab.local.path().join("staged");
-    lab.download(&manifest, &staged, download_config()).await.0.unwrap();
-    assert_same_files(&snapshot, &staged);
-    assert_eq!(lab.store.abort_uploads("").await.unwrap(), 0, "nothing is left open");
-    s3::clean(&lab).await;
+    comes_back(&lab, &uploaded.unwrap(), &snapshot).await;
 }
 
 #[tokio::test]
