@@ -113,7 +113,8 @@ mod tests {
         for room in [0, 3, MAPPED - 1, MAPPED, MAPPED + 1] {
             let mut piece = Piece::with_room(room).unwrap();
             let mut all = Vec::new();
-            for part in [&b"ab"[..], b"", &[7; MAPPED], b"z"] {
+            let long = vec![7; MAPPED];
+            for part in [&b"ab"[..], b"", &long, b"z"] {
                 piece.push(part).unwrap();
                 all.extend_from_slice(part);
             }

@@ -80,8 +80,8 @@ fn six_parts() -> Node {
     node
 }
 
-const PART: u64 = 5 << 20;
-const SIX_PARTS: usize = 6 * PART as usize - 7;
+const PART: usize = 5 << 20;
+const SIX_PARTS: usize = 6 * PART - 7;
 
 /// An upload that is stopped once it has sent a part and has not sent all; what it sent, in bytes.
 async fn stopped_midway(lab: &Lab, node: &mut Node, epoch: u64) -> u64 {
@@ -117,7 +117,7 @@ async fn a_stopped_upload_goes_on_at_the_part_it_was_at() {
     let mut node = six_parts();
     let mut sent = stopped_midway(&lab, &mut node, 1).await;
     sent += stopped_midway(&lab, &mut node, 2).await;
-    assert!(sent >= 2 * PART && sent < SIX_PARTS as u64, "{sent}: each sent some");
+    assert!(sent >= 2 * PART as u64 && sent < SIX_PARTS as u64, "{sent}: each sent some");
     let context = lab.context();
     let snapshot = Arc::new(node.snapshot());
     let request = lab.request(lab.header(&node, "b1", 3), snapshot.clone(), ReuseBase::default());

@@ -333,6 +333,18 @@ async fn order(
     Ok(Json(Document::new(found.ok_or_else(|| vanished(&text))?)))
 }
 
+async fn limit(
+    State(api): State<ApiState>,
+    caller: Caller,
+    Path(text): Path<String>,
+    Body(limit): Body<RateLimit>,
+) -> ApiResult<Json<Document<JobSummary>>> {
+    let job = prefix::resolve(&mut *api.conn().await?, &text).await?;
+    set_rate(&api.ctx, job, limit.bytes_per_second, &caller.actor()).await?;
+    let found = jobs::summary(&mut *api.conn().await?, job).await?;
+    Ok(Json(Document::new(found.ok_or_else(|| vanished(&text))?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,16 +357,4 @@ mod tests {
         let error = states("done").unwrap_err();
         assert_eq!((error.0.status, error.0.field.as_deref()), (400, Some("state")));
     }
-}
-
-async fn limit(
-    State(api): State<ApiState>,
-    caller: Caller,
-    Path(text): Path<String>,
-    Body(limit): Body<RateLimit>,
-) -> ApiResult<Json<Document<JobSummary>>> {
-    let job = prefix::resolve(&mut *api.conn().await?, &text).await?;
-    set_rate(&api.ctx, job, limit.bytes_per_second, &caller.actor()).await?;
-    let found = jobs::summary(&mut *api.conn().await?, job).await?;
-    Ok(Json(Document::new(found.ok_or_else(|| vanished(&text))?)))
 }
