@@ -28,6 +28,9 @@ use crate::{
 /// The component whose content is what an SSTable holds.
 const DATA: &str = "Data.db";
 
+/// Bytes of small files that are read at once; a longer one alone.
+const READ_AT_ONCE: u64 = 2 << 20;
+
 /// What to upload, and on what to build.
 pub struct UploadRequest {
     /// The manifest's first line: names cluster, backup, node and epoch.
@@ -200,25 +203,50 @@ impl Engine {
             }
         };
         let slots = self.pending.push(local, facts);
+        let mut small = Vec::new();
         for ((slot, file), same) in slots.into_iter().zip(same) {
             match same.or_else(|| self.bringer.brought_before(&file)) {
                 Some(at) => self.reuse(slot, &file, at),
-                None if file.size < self.config.pack_threshold => self.take_small(slot, file).await?,
+                None if file.size < self.config.pack_threshold => small.push((slot, file)),
                 None => self.take_large(slot, file),
             }
+        }
+        self.take_small(small).await
+    }
+
+    /// Takes the small files of an item, as many at once as may be in memory.
+    async fn take_small(&mut self, mut files: Vec<(Slot, Arc<LocalFile>)>) -> Result<(), UploadError> {
+        while let Some((_, first)) = files.first() {
+            self.bringer.sender.context.progress.set_current(first.path.display().to_string());
+            let mut bytes = 0_u64;
+            let fit = files.iter().take_while(|(_, file)| {
+                bytes = bytes.saturating_add(file.size);
+                bytes <= READ_AT_ONCE
+            });
+            let rest = files.split_off(fit.count().max(1));
+            let about = files.iter().map(|(_, file)| Arc::clone(file)).collect();
+            let read = self.bringer.sender.read_whole(about).await?;
+            for ((slot, file), (content, blake3)) in files.into_iter().zip(read) {
+                self.place_small(slot, &file, &content, blake3).await?;
+            }
+            files = rest;
         }
         Ok(())
     }
 
-    async fn take_small(&mut self, slot: Slot, file: Arc<LocalFile>) -> Result<(), UploadError> {
-        self.bringer.sender.context.progress.set_current(file.path.display().to_string());
-        let (content, blake3) = self.bringer.sender.read_whole(Arc::clone(&file)).await?;
+    async fn place_small(
+        &mut self,
+        slot: Slot,
+        file: &LocalFile,
+        content: &[u8],
+        blake3: Digest,
+    ) -> Result<(), UploadError> {
         if let Some(at) = self.bringer.find(file.size, blake3).await? {
-            self.reuse(slot, &file, at);
+            self.reuse(slot, file, at);
             return Ok(());
         }
         let packed = PackedFile { slot, key: file.journal_key(), blake3 };
-        let added = self.pack.add(&content, packed);
+        let added = self.pack.add(content, packed);
         let added = added.map_err(|cause| UploadError::Read { path: file.path.clone(), cause })?;
         if let Some(full) = added {
             self.bring_pack(full).await;

@@ -66,12 +66,24 @@ impl Sender {
         Arc::clone(&self.memory).acquire_many_owned(permits).await.expect("the semaphore is never closed")
     }
 
-    /// Reads a small file whole.
-    pub(super) async fn read_whole(&self, about: Arc<LocalFile>) -> Result<(Bytes, Digest), UploadError> {
-        let size = about.size;
-        let file = self.open(about).await?;
-        let (file, content) = self.read(file, size).await?;
-        Ok((content, file.digest()))
+    /// Reads small files whole, in one go: to hand each to a thread of its own that may block takes longer than to
+    /// read it.
+    pub(super) async fn read_whole(
+        &self,
+        files: Vec<Arc<LocalFile>>,
+    ) -> Result<Vec<(Bytes, Digest)>, UploadError> {
+        let key = self.hash_key.clone();
+        let read = spawn_blocking(move || {
+            let one = |about: Arc<LocalFile>| {
+                let size = about.size;
+                let mut file = OpenFile::open(about, &key)?;
+                Ok((file.next(size)?, file.digest()))
+            };
+            files.into_iter().map(one).collect::<Result<Vec<_>, UploadError>>()
+        });
+        let read = read.await??;
+        self.context.progress.read(read.iter().map(|(content, _)| content.len() as u64).sum());
+        Ok(read)
     }
 
     /// Reads a file to its end for its digest alone. Held by the rate limit too, which spares the disk
