@@ -110,7 +110,12 @@ impl TransferProgress {
 
     /// A file all of whose bytes were counted by [`advance`](Self::advance).
     pub(crate) fn file_done(&self) {
-        self.0.files_done.fetch_add(1, Ordering::Relaxed);
+        self.files_done(1);
+    }
+
+    /// So many files, all of whose bytes were counted.
+    pub(crate) fn files_done(&self, files: u64) {
+        self.0.files_done.fetch_add(files, Ordering::Relaxed);
     }
 
     /// A file that was there already.

@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use super::{
     DownloadConfig, DownloadError, Downloaded, WantedFile,
     plan::Fetch,
-    staged::{StagedFile, damaged, is_staged},
+    staged::{StagedFile, Together, damaged, is_staged},
 };
 use crate::{
     checksum::{Checksum, Trust},
@@ -63,11 +63,23 @@ pub(super) async fn run(
     let needed = files.iter().map(|file| file.size).sum::<u64>().saturating_add(config.disk_reserve);
     disk::require(first.to.as_path(), needed)?;
     let mut request = Request::open(context, &files).await?;
+    let mut together = Together::default();
     for file in files {
-        let size = request.stage(file).await?;
-        done += Downloaded { files: 1, bytes: size, bytes_kept: 0 };
+        let taken = request.take_up(file).await.map(|file| together.push(file));
+        if taken.is_err() || together.is_full() {
+            done += name(context, &mut together).await?;
+        }
+        taken?;
     }
+    done += name(context, &mut together).await?;
     Ok(done)
+}
+
+/// Names the files that have come.
+async fn name(context: &TransferContext, together: &mut Together) -> Result<Downloaded, DownloadError> {
+    let (done, named) = together.name().await;
+    context.progress.files_done(done.files);
+    named.map(|()| done)
 }
 
 /// Makes of a file that may have been written over since its manifest was the one that lies there now.
@@ -105,8 +117,8 @@ impl<'a> Request<'a> {
         Ok(Self { context, pieces, piece: Bytes::new(), position: start })
     }
 
-    /// Stages the next file of the body; returns its size.
-    async fn stage(&mut self, wanted: WantedFile) -> Result<u64, DownloadError> {
+    /// Takes the next file out of the body.
+    async fn take_up(&mut self, wanted: WantedFile) -> Result<StagedFile, DownloadError> {
         let mut skip = wanted.place.offset().saturating_sub(self.position);
         let mut staged = StagedFile::new(wanted, &self.context.store.hash_key());
         while skip > 0 && self.fill(staged.wanted()).await? {
@@ -117,9 +129,7 @@ impl<'a> Request<'a> {
             staged.push(&piece).await?;
             self.context.progress.advance(piece.len() as u64);
         }
-        let size = staged.finish().await?;
-        self.context.progress.file_done();
-        Ok(size)
+        Ok(staged)
     }
 
     /// Sees to it that a piece is at hand; `false` at the body's end.

@@ -4,7 +4,7 @@
 //! those of the manifest: under a final name there is never anything else. So an attempt that starts
 //! again keeps what is staged, after hashing it once more, and fetches the rest. Small files that lie
 //! near each other in a pack come with one request. Paths can only be made by [`StagingFolder::path`],
-//! which lets no name out of its folder. Memory: one batch of names, and a megabyte or so for each
+//! which lets no name out of its folder. Memory: one batch of names, and a megabyte or two for each
 //! request under way.
 //!
 //! What is needed in parts alone is read through [`RangedContent`]; its reader has to check it.

@@ -1,7 +1,8 @@
-//! One staged file: written under a temporary name, checked, renamed; content, name and the folders made
-//! for it are on disk before it counts.
+//! Staged files: written under a temporary name, checked, renamed; content, name and the folders made for
+//! them are on disk before they count.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -11,7 +12,7 @@ use std::{
 use ringvault_fault::around;
 use tokio::task::spawn_blocking;
 
-use super::{DownloadError, WantedFile};
+use super::{DownloadError, Downloaded, WantedFile};
 use crate::{
     checksum::Checker,
     disk::{self, DiskFull},
@@ -20,6 +21,8 @@ use crate::{
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
+/// Files that are open at once to be named together.
+const MOST_TOGETHER: usize = 128;
 
 /// Whether the file is staged already, with the right content. Blocks on the disk.
 pub(super) fn is_staged(file: &WantedFile, key: &HashKey) -> bool {
@@ -116,26 +119,103 @@ impl StagedFile {
         Ok(())
     }
 
-    /// Checks the content and gives the file its name; on disk when it returns.
-    pub(super) async fn finish(mut self) -> Result<u64, DownloadError> {
+    /// Writes the rest of the content, which must be whole and right now. Blocks on the disk.
+    fn complete(mut self) -> Result<Complete, DownloadError> {
         if self.missing() > 0 {
             let what = format!("it has {} of {} bytes", self.taken, self.wanted.size);
             return Err(damaged(&self.wanted, what));
         }
-        self.write().await?;
-        let Self { wanted, written, .. } = self;
-        if let Some(wrong) = written.checker.wrong() {
-            std::fs::remove_file(&written.temporary).ok();
-            return Err(damaged(&wanted, wrong));
+        let Self { buffer, wanted, written, .. } = &mut self;
+        written.write(buffer).map_err(|cause| stage_error(wanted.to.as_path(), wanted.size, cause))?;
+        if let Some(wrong) = self.written.checker.wrong() {
+            std::fs::remove_file(&self.written.temporary).ok();
+            return Err(damaged(&self.wanted, wrong));
         }
-        let size = wanted.size;
-        let named = spawn_blocking(move || {
-            let path = wanted.to.as_path();
-            written.name(path).map_err(|cause| stage_error(path, wanted.size, cause))
-        });
-        named.await??;
-        Ok(size)
+        let Self { wanted, written: Written { temporary, file, .. }, .. } = self;
+        Ok(Complete { wanted, temporary, file })
     }
+}
+
+/// A file whose content is right, under its temporary name.
+struct Complete {
+    wanted: WantedFile,
+    temporary: PathBuf,
+    file: Option<File>,
+}
+
+impl Complete {
+    fn sync(&self) -> Result<(), DownloadError> {
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        synced.map_err(|cause| stage_error(self.wanted.to.as_path(), self.wanted.size, cause))
+    }
+
+    fn name(&self) -> Result<(), DownloadError> {
+        let path = self.wanted.to.as_path();
+        let named = around!("stage.rename").run_blocking(|| std::fs::rename(&self.temporary, path));
+        named.map_err(|cause| stage_error(path, self.wanted.size, cause))
+    }
+}
+
+/// Files that have come and are given their names together: a folder's names are brought to disk once
+/// for all of them.
+#[derive(Default)]
+pub(super) struct Together {
+    files: Vec<StagedFile>,
+    /// Bytes of them that are in memory.
+    bytes: usize,
+}
+
+impl Together {
+    /// Adds a file.
+    pub(super) fn push(&mut self, file: StagedFile) {
+        self.bytes += file.buffer.len();
+        self.files.push(file);
+    }
+
+    /// Whether no more should be added.
+    pub(super) const fn is_full(&self) -> bool {
+        self.bytes >= BUFFER || self.files.len() >= MOST_TOGETHER
+    }
+
+    /// Checks each content and gives the files their names, which are on disk when it returns. What came before
+    /// the first that is wrong is named all the same. How many were, and their bytes.
+    pub(super) async fn name(&mut self) -> (Downloaded, Result<(), DownloadError>) {
+        let files = std::mem::take(self).files;
+        match spawn_blocking(move || name_all(files)).await {
+            Ok(done) => done,
+            Err(error) => (Downloaded::default(), Err(error.into())),
+        }
+    }
+}
+
+fn name_all(files: Vec<StagedFile>) -> (Downloaded, Result<(), DownloadError>) {
+    let mut complete = Vec::with_capacity(files.len());
+    let mut all = Ok(());
+    for file in files {
+        match file.complete() {
+            Ok(file) => complete.push(file),
+            Err(error) => {
+                all = Err(error);
+                break;
+            }
+        }
+    }
+    match name_complete(&complete) {
+        Ok(()) => {
+            let bytes = complete.iter().map(|file| file.wanted.size).sum();
+            (Downloaded { files: complete.len() as u64, bytes, bytes_kept: 0 }, all)
+        }
+        Err(error) => (Downloaded::default(), Err(error)),
+    }
+}
+
+fn name_complete(files: &[Complete]) -> Result<(), DownloadError> {
+    files.iter().try_for_each(Complete::sync)?;
+    files.iter().try_for_each(Complete::name)?;
+    let folders: BTreeSet<_> = files.iter().filter_map(|file| file.wanted.to.as_path().parent()).collect();
+    folders
+        .into_iter()
+        .try_for_each(|folder| sync_folder(folder).map_err(|cause| stage_error(folder, 0, cause)))
 }
 
 impl Written {
@@ -152,16 +232,6 @@ impl Written {
             self.checker.update(bytes);
         }
         Ok(())
-    }
-
-    fn name(self, path: &Path) -> std::io::Result<()> {
-        if let Some(file) = self.file {
-            file.sync_data()?;
-        }
-        around!("stage.rename").run_blocking(|| {
-            std::fs::rename(&self.temporary, path)?;
-            path.parent().map_or(Ok(()), sync_folder)
-        })
     }
 }
 
