@@ -3,7 +3,6 @@
 import argparse
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 from . import cluster as clusters
 from . import (
     credentials,
-    install_apt,
     install_browser,
+    install_clients,
     install_go,
     install_medusa,
     install_npm,
@@ -41,7 +40,7 @@ def status(options: argparse.Namespace) -> int:
     return 0
 
 
-# What tests start by themselves: object stores, and what drives a browser.
+# What tests start by themselves: object stores, what drives a browser, clients in other languages.
 _OTHERS = {
     install_npm.AZURITE: install_npm.ensure_azurite,
     install_npm.OPENID: install_npm.ensure_openid,
@@ -49,6 +48,8 @@ _OTHERS = {
     install_smtp.NAME: install_smtp.ensure,
     install_promtool.NAME: install_promtool.ensure,
     install_medusa.PROGRAM: install_medusa.ensure,
+    install_clients.GO: install_clients.ensure_go,
+    install_clients.JAVA: install_clients.ensure_java,
 }
 TOOLS = [*install_go.MODULES, *_OTHERS]
 
@@ -57,8 +58,6 @@ def tool(options: argparse.Namespace) -> int:
     if options.name in _OTHERS:
         print(_OTHERS[options.name]())
         return 0
-    if install_go.needs_go(options.name) and not shutil.which("go"):
-        install_apt.ensure(["golang-go"])
     print(install_go.ensure(options.name))
     return 0
 

@@ -8,8 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Optional
 
-from . import paths
-from .errors import LabError
+from . import install_apt, paths
 from .proc import run
 from .progress import step
 
@@ -39,7 +38,7 @@ def ensure(server: str) -> Path:
     present = find(server)
     if present:
         return present
-    go = _go()
+    go = toolchain()
     with step(f"building {MODULES[server]} (some minutes, once)"):
         partial = paths.make(paths.TOOLS / ".partial")
         environment = {**os.environ, "GOBIN": str(partial), "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"}
@@ -59,18 +58,19 @@ def _version(go: Path) -> tuple:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _go() -> Path:
-    """A Go that is new enough; where Debian's is too old it fetches a newer one, checked by Go's checksum database."""
+def toolchain() -> Path:
+    """A Go that is new enough; where there is none Debian's is installed, and where Debian's is too old it fetches a newer one, checked by Go's checksum database."""
     for candidate in [shutil.which("go"), str(_FETCHED)]:
         if candidate and Path(candidate).exists() and _version(Path(candidate)) >= OLDEST_GO:
             return Path(candidate)
+    if not shutil.which("go"):
+        install_apt.ensure(["golang-go"])
+        return toolchain()
     with step("fetching a newer Go than the system's"):
-        return _fetch_toolchain(shutil.which("go"))
+        return _fetch_toolchain("go")
 
 
-def _fetch_toolchain(system: Optional[str]) -> Path:
-    if not system:
-        raise LabError("go is not installed. Next: apt-get install golang-go, or put a versitygw into PATH", 9)
+def _fetch_toolchain(system: str) -> Path:
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     home = _FETCHED.parent.parent
     partial = home.with_name("go.partial")

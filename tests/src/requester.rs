@@ -1,4 +1,4 @@
-//! Another system, in another language: `clients/request.py` publishes requests and listens to
+//! Other systems, in other languages: the programs in `clients` publish requests and listen to
 //! events with nothing but the committed message schemas to go by.
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::process::Command;
 
 use crate::{
     Lab,
@@ -81,4 +82,14 @@ async fn client(lab: &Lab, arguments: &[&str], url: &Path, input: &str, limit: D
     let mut command = lab.command();
     command.arg("python").arg(script).args(arguments).arg(url).arg(file.path());
     run_for(&mut command, limit).await?.expect(0)
+}
+
+/// What the program that `dev/lab tool` has under this name (see `clients/go`, `clients/java`) makes
+/// of asking for a backup of a keyspace.
+pub async fn ask(lab: &Lab, program: &str, [cluster, keyspace, backup, key]: [&str; 4]) -> Result<Ended> {
+    let url = lab.status().await?.services.rabbitmq.requester_url_file;
+    let built = lab.run(&["tool", program]).await?.stdout;
+    let mut command = Command::new(built.trim());
+    command.arg(url).args([cluster, keyspace, backup, key]);
+    run_for(&mut command, Duration::from_mins(3)).await
 }

@@ -9,7 +9,7 @@ use ringvault_core::{
 use ringvault_tests::{
     Lab, Ringvault,
     lab::T1,
-    requester::{Errand, Expected, dead, request},
+    requester::{Errand, Expected, ask, dead, request},
     ringvault::{exit, fresh},
     shop::Shop,
 };
@@ -118,4 +118,26 @@ async fn a_request_happens_once_and_bad_ones_block_nothing() -> Result<()> {
 
 fn id_of(request: &Value) -> Result<&str> {
     request["id"].as_str().context("a request has an id")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_in_go_and_java_get_their_backup_and_hear_why_not() -> Result<()> {
+    const KEYSPACE: &str = "e2e_languages";
+    let lab = Lab::from_env();
+    let shop = Shop::open(&lab, KEYSPACE).await?;
+    shop.write(0, 5, 20).await?;
+    let rv = Ringvault::of(&lab).await?;
+    for client in ["ask-go", "ask-java"] {
+        let (name, key) = (fresh(client), fresh("key"));
+        let done = ask(&lab, client, [T1, KEYSPACE, &name, &key]).await?.expect(0)?;
+        done.says(&["job.created", "job.succeeded"])?;
+        let backup = rv.show_backup(T1, &name).await?.summary;
+        ensure!(backup.state == BackupState::Complete, "{backup:?}");
+        // The key is taken, by a request for another backup.
+        let refused = ask(&lab, client, [T1, KEYSPACE, &fresh(client), &key]).await?.expect(1)?;
+        refused.says(&["request.rejected", "RV-KEY-REUSED"])?;
+        let refused = ask(&lab, client, ["nowhere", KEYSPACE, &name, &fresh("key")]).await?.expect(1)?;
+        refused.says(&["request.rejected", "RV-CLUSTER-UNKNOWN", "nowhere"])?;
+    }
+    shop.close().await
 }
