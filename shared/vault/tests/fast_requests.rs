@@ -51,7 +51,7 @@ async fn what_a_folder_is_asked_is_counted() {
 
     assert_eq!(ends(&store, Of::Put), [2, 0, 1, 0, 0, 0, 0]);
     assert_eq!(ends(&store, Of::Get), [1, 1, 0, 0, 0, 0, 0], "one, however many pieces its body has");
-    assert_eq!(ends(&store, Of::Head), [1, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(ends(&store, Of::Head), [2, 0, 0, 0, 0, 0, 0], "and one for what was made of parts");
     assert_eq!(ends(&store, Of::List), [1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(ends(&store, Of::Copy), [1, 0, 0, 0, 0, 0, 0]);
     assert_eq!(ends(&store, Of::Part), [1, 0, 0, 0, 0, 0, 0]);
@@ -128,6 +128,28 @@ async fn a_completed_upload_that_fails_in_its_body_has_failed() {
     let _ = upload.finish(3).await;
     let multipart = store.requests().of(Of::Multipart);
     assert!(multipart.with(RequestResult::Failed) >= 1, "{multipart:?}");
+}
+
+/// As versitygw 1.8 does when it was killed while it put the parts together.
+#[tokio::test]
+async fn an_object_that_a_store_only_says_it_made_is_sent_again() {
+    for (appears_after, expected) in [(2, None), (u32::MAX, Some(StoreErrorKind::NoSuchUpload))] {
+        let looked = Arc::new(AtomicU32::new(0));
+        let server = Recorder::start(move |asked| {
+            if asked.line.starts_with("HEAD") && looked.fetch_add(1, Ordering::Relaxed) < appears_after {
+                return Response::builder().status(404).body(Body::empty()).unwrap();
+            }
+            s3(asked, &[])
+        })
+        .await;
+        let files = tempfile::tempdir().unwrap();
+        let store = bucket(&server.url, &files).await;
+        let upload = store.begin_multipart("a", 5 << 20, 7).await.unwrap();
+        upload.part(1, Bytes::from_static(b"seven b")).await.unwrap();
+        assert_eq!(upload.finish(7).await.err().map(|error| error.kind), expected);
+        let dropped = server.take().iter().any(|asked| asked.line.starts_with("DELETE"));
+        assert_eq!(dropped, expected.is_some());
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Objects that are sent in parts.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,9 @@ use super::{
 pub const MIN_PART: u64 = 5 << 20;
 /// Most parts of a multipart upload.
 pub const MAX_PARTS: u32 = 10_000;
+
+/// How long an object is waited for that the store says it made, in milliseconds: another request may be at it still.
+const APPEARS_WITHIN: [u64; 4] = [100, 400, 1500, 3000];
 
 /// A multipart upload under way. Dropped without `finish` or `abort`, its parts stay in an S3 store until
 /// [`Store::abort_upload`].
@@ -126,18 +131,29 @@ impl Multipart {
         each!(&self.0, Upload, upload => upload.id())
     }
 
-    /// Makes the object of its parts, `size` bytes in all, and is sure of it: where the answer is lost
-    /// or an error, the object is looked for. If it is not there the parts are dropped, and the upload
-    /// is to be done again.
+    /// Makes the object of its parts, `size` bytes in all, and is sure of it: whatever the answer, the object is
+    /// looked for. An answer may be lost; and a store that was killed while it put parts together may call that done
+    /// when it is asked again, without an object (versitygw). If it is not there the parts are dropped, and the
+    /// upload is to be done again.
     pub async fn finish(self, size: u64) -> StoreResult<()> {
         let completed = each!(&self.0, Upload, upload => Box::pin(upload.complete()).await);
-        let Err(error) = completed else { return Ok(()) };
-        let size = self.1.stored_size(size);
-        let there = each!(&self.0, Upload, upload => Box::pin(upload.head()).await);
-        if there.is_ok_and(|object| object.size == size) {
-            tracing::info!(%error, "the object is there, only the answer was lost");
-            return Ok(());
-        }
+        let patience = if completed.is_ok() { &APPEARS_WITHIN[..] } else { &[] };
+        let there = self.is_there(self.1.stored_size(size), patience).await;
+        let error = match (completed, there) {
+            (Ok(_), Ok(true)) => return Ok(()),
+            // Whether it is there shows when the upload is finished once more.
+            (Ok(_), Err(unknown)) => return Err(unknown),
+            (Err(error), Ok(true)) => {
+                tracing::info!(%error, "the object is there, only the answer was lost");
+                return Ok(());
+            }
+            (Ok(_), Ok(false)) => {
+                let (key, detail) =
+                    (self.key(), "the store says it made the object, which is not there at its size");
+                StoreError::new(StoreErrorKind::NoSuchUpload, "CompleteMultipartUpload", key, detail)
+            }
+            (Err(error), Ok(false) | Err(_)) => error,
+        };
         if let Err(left) = self.abort().await {
             tracing::warn!(error = %left, "parts of a failed upload stay in the store for now");
         }
@@ -149,6 +165,24 @@ impl Multipart {
                 | StoreErrorKind::Other
         );
         Err(if again { StoreError { kind: StoreErrorKind::NoSuchUpload, ..error } } else { error })
+    }
+
+    /// Whether the object is there at its size, or comes to be within these waits, in milliseconds.
+    async fn is_there(&self, size: u64, waits: &[u64]) -> StoreResult<bool> {
+        let mut waits = waits.iter();
+        loop {
+            match each!(&self.0, Upload, upload => Box::pin(upload.head()).await) {
+                Ok(object) if object.size == size => return Ok(true),
+                Err(error) if !error.is_not_found() => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+            let Some(wait) = waits.next() else { return Ok(false) };
+            tokio::time::sleep(Duration::from_millis(*wait)).await;
+        }
+    }
+
+    fn key(&self) -> &str {
+        each!(&self.0, Upload, upload => upload.key())
     }
 
     /// Drops what was sent.

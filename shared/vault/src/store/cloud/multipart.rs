@@ -64,6 +64,10 @@ impl CloudMultipart {
         &self.id
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) async fn head(&self) -> StoreResult<ObjectInfo> {
         self.store.head(&self.key).await
     }

@@ -125,6 +125,10 @@ impl FolderMultipart {
         &self.id
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) async fn head(&self) -> StoreResult<ObjectInfo> {
         self.store.head(&self.key).await
     }

@@ -133,6 +133,10 @@ impl S3Multipart {
         &self.id
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) async fn head(&self) -> StoreResult<ObjectInfo> {
         self.store.head(&self.key).await
     }
