@@ -73,7 +73,8 @@ async fn everything_runs(hands: &Hands) -> Result<()> {
 /// Waits for what is under way; what has failed is retried once, as an operator would, and then it
 /// must succeed.
 async fn ended(hands: &Hands, judgement: &mut Judgement) -> Result<()> {
-    const OPEN: &str = "select id::text, kind, state, coalesce(error ->> 'code', '-') from jobs
+    const OPEN: &str =
+        "select id::text, kind, state, concat_ws(': ', error ->> 'code', error ->> 'message') from jobs
         where state not in ('succeeded', 'cancelled', 'abandoned')";
     let began = Instant::now();
     let mut retried = Vec::new();
@@ -82,23 +83,23 @@ async fn ended(hands: &Hands, judgement: &mut Judgement) -> Result<()> {
         if open.is_empty() {
             return Ok(());
         }
-        for (id, kind, state, code) in &open {
+        for (id, kind, state, error) in &open {
             if state != "failed" {
                 continue;
             }
             if retried.contains(id) {
-                let what = format!("{kind} job {id} failed again after its retry: {code}");
+                let what = format!("{kind} job {id} failed again after its retry: {error}");
                 judgement.violations.push(Violation::new("a retry succeeds when faults have stopped", what));
                 hands.insist(&["job", "abandon", id], 10).await?;
             } else {
-                judgement.failed.push(format!("{kind} {code}"));
+                judgement.failed.push(format!("{kind} {error}"));
                 retried.push(id.clone());
                 hands.insist(&["job", "retry", id], 10).await?;
             }
         }
         if began.elapsed() > ENDING {
-            for (id, kind, state, code) in open {
-                let what = format!("{kind} job {id} is still {state} ({code})");
+            for (id, kind, state, error) in open {
+                let what = format!("{kind} job {id} is still {state} ({error})");
                 judgement.violations.push(Violation::new("every job ends when faults have stopped", what));
             }
             return Ok(());
