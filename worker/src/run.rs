@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, last_words},
     config::{ConfigProblem, WorkerConfig},
     executor::Executor,
     health::Sign,
@@ -56,6 +56,14 @@ impl Fatal {
         Self::Setup { code: code.to_owned(), what: what.to_string(), exit: 2 }
     }
 
+    /// What others are told.
+    fn reason(&self) -> String {
+        match self {
+            Self::Setup { code, what, .. } => format!("{what} ({code})"),
+            other => other.to_string(),
+        }
+    }
+
     /// As the command line's contract has it: 2 usage, 6 conflict, 8 not authorised, 9 unreachable.
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -77,11 +85,18 @@ pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
     let keys =
         KeyRing::from_file(&config.signing.key_file).map_err(|error| Fatal::setup("RV-CONFIG", error))?;
     let node = Node::new(&config.cassandra, &config.state_dir)?;
-    let vault = open_vault(&config).await?;
-    let shutdown = shutdown_on_signal()?;
     let name = format!("ringvault-worker {} {}", config.cluster, identity.worker);
     let session = Session::start(&config.rabbitmq, Role::Worker(identity.worker), name)
         .map_err(|error| Fatal::setup("RV-CONFIG", error))?;
+    let vault = match open_vault(&config).await {
+        Ok(vault) => vault,
+        Err(fatal) => {
+            last_words(&session, &identity, &node, &config, fatal.reason()).await;
+            close(&session).await;
+            return Err(fatal);
+        }
+    };
+    let shutdown = shutdown_on_signal()?;
     let inbox = session.consume(worker_queue(identity.worker), PREFETCH);
     let _sign = Sign::keep(&config.state_dir, session.state());
     let cluster = config.cluster.clone();
@@ -91,10 +106,15 @@ pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
     wait_for_broker(&session, &shutdown).await?;
     info!(worker = %identity.worker, %cluster, "worker ready");
     Agent::run(session.clone(), &identity, keys, executor, inbox, shutdown).await;
-    // Everything that matters is confirmed; a broker that is away holds up no exit.
-    let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;
+    // Everything that matters is confirmed.
+    close(&session).await;
     info!("worker stopped");
     Ok(())
+}
+
+/// A broker that is away holds up no exit.
+async fn close(session: &Session) {
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, session.close()).await;
 }
 
 async fn open_vault(config: &WorkerConfig) -> Result<Vault, Fatal> {

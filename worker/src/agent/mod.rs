@@ -15,12 +15,14 @@
 //! speak to it through channels only.
 
 mod beat;
+mod last_words;
 mod lease;
 mod leave;
 mod ledger;
 mod outbound;
 mod task_handle;
 
+pub use last_words::last_words;
 pub use task_handle::{StopSignal, TaskHandle, stopped};
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,8 @@
 //! What a cluster needs to be backed up and restored: a recovery point, a live worker a node, one
 //! that may delete, one schema.
 
+use std::collections::BTreeMap;
+
 use ringvault_core::{
     ClusterName,
     api::{ClusterStatus, NodeState, NodeView, RpoState},
@@ -82,14 +84,13 @@ async fn workers(client: &Client, cluster: &ClusterName, report: &mut Report) {
             );
         }
     }
-    for node in nodes.iter().filter(|node| node.state == NodeState::Live) {
-        if let Some(problem) = &node.problem {
-            report.bad(
-                format!("{cluster} {}", node.label()),
-                problem,
-                format!("ringvault node show {} -c {cluster}", node.label()),
-            );
-        }
+    for (problem, names) in problems(&nodes) {
+        let next = format!("ringvault node show {} -c {cluster}", names[0]);
+        report.bad(
+            &what,
+            format!("{} of {}: {problem}: {}", names.len(), nodes.len(), names.join(", ")),
+            next,
+        );
     }
     let sweeps =
         |node: &NodeView| node.state == NodeState::Live && node.capabilities.iter().any(|may| may == DELETE);
@@ -100,6 +101,17 @@ async fn workers(client: &Client, cluster: &ClusterName, report: &mut Report) {
             "give one worker the right to delete, in its settings and at the store",
         );
     }
+}
+
+/// What workers say is wrong, and at which nodes: the same at many nodes is one problem.
+fn problems(nodes: &[NodeView]) -> BTreeMap<&str, Vec<&str>> {
+    let mut problems: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| matches!(node.state, NodeState::Live | NodeState::Silent)) {
+        if let Some(problem) = &node.problem {
+            problems.entry(problem).or_default().push(node.label());
+        }
+    }
+    problems
 }
 
 async fn schema(client: &Client, cluster: &ClusterName, report: &mut Report) {

@@ -70,7 +70,13 @@ impl Raw {
         match self.worker_state.as_deref() {
             None => (NodeState::NoWorker, Some("no worker has announced this node".to_owned())),
             Some("refused") => (NodeState::Refused, self.reason.clone()),
-            Some("gone") => (NodeState::Silent, Some("its worker was stopped".to_owned())),
+            Some("gone") => {
+                let said = self
+                    .problem
+                    .as_ref()
+                    .map(|problem| format!("its worker is gone, with the words: {problem}"));
+                (NodeState::Silent, said.or_else(|| Some("its worker was stopped".to_owned())))
+            }
             Some(_) if self.heard => (NodeState::Live, self.problem.clone()),
             Some(_) => (NodeState::Silent, self.problem.clone()),
         }
