@@ -6,7 +6,7 @@ use ringvault_vault::Vault;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{Config, hearing::Hearing};
+use crate::{Config, hearing::Hearing, traces::Settled};
 
 /// What every part of the scheduler shares.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Context {
     pub hearing: Hearing,
     /// Wakes loops before their poll is due.
     pub wake: Wake,
+    /// Jobs whose traces are to be told of.
+    pub settled: Settled,
 }
 
 impl Context {

@@ -12,6 +12,7 @@
 //! - [`audit`]: who did what, in a chain of hashes that the vault is told of.
 //! - [`notify`]: people told by webhook, chat or mail.
 //! - `openid`: people signed in at an identity provider.
+//! - [`traces`]: what is told of a job's trace once it has settled.
 //! - [`dispatch`], [`relay`], [`reaper`], [`policies`], [`housekeeping`]: what happens by itself.
 
 pub mod api;
@@ -38,7 +39,7 @@ pub mod registry;
 pub mod relay;
 pub mod reports;
 pub mod startup;
-pub mod telemetry;
+pub mod traces;
 pub mod workflow;
 
 pub use config::Config;

@@ -7,7 +7,7 @@ use clap::Parser;
 use ringvault_scheduler::{
     Config,
     probe::{self, Probe},
-    startup, telemetry,
+    startup,
 };
 
 /// Plans and drives backups, verifies, restores and purges of Cassandra clusters.
@@ -31,7 +31,6 @@ async fn main() -> ExitCode {
     if let Some(what) = arguments.probe {
         return ask(&arguments, what).await;
     }
-    telemetry::init();
     let outcome = match Config::read_as(&arguments.config, arguments.id.clone()) {
         Ok(config) => startup::run(config).await,
         Err(error) => Err(error.into()),

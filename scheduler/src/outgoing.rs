@@ -3,40 +3,13 @@
 use std::{path::Path, time::Duration};
 
 use axum::http::{Request, Response, header::AUTHORIZATION};
-use reqwest::{Client, redirect::Policy};
-use ringvault_tls::{ClientConfig, ClientTls, explain};
+use reqwest::Client;
+use ringvault_tls::http;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 /// Longest answer that is read, in bytes.
 const LONGEST: usize = 1 << 20;
-
-/// A client that follows nobody elsewhere, and trusts `ca_file` besides the system's authorities.
-pub(crate) fn client(ca_file: Option<&Path>, timeout: Duration) -> Result<Client, String> {
-    let mut builder = Client::builder()
-        .user_agent(concat!("ringvault/", env!("CARGO_PKG_VERSION")))
-        .redirect(Policy::none())
-        .timeout(timeout);
-    if let Some(file) = ca_file {
-        let tls = ClientTls { ca_file: Some(file.to_owned()), ..ClientTls::default() };
-        let tls = tls.config().map_err(|error| error.to_string())?;
-        builder = builder.tls_backend_preconfigured(ClientConfig::clone(&tls));
-    }
-    builder.build().map_err(|error| error.to_string())
-}
-
-/// Why nobody answered, without the URL, which may be all the secret there is.
-pub(crate) fn why(error: reqwest::Error) -> String {
-    if let Some(trouble) = explain(&error) {
-        return trouble.words().to_owned();
-    }
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
 
 /// Asks and reads answers, up to a size.
 #[derive(Debug, Clone)]
@@ -49,14 +22,14 @@ pub(crate) struct NoAnswer(pub(crate) String);
 
 impl From<reqwest::Error> for NoAnswer {
     fn from(error: reqwest::Error) -> Self {
-        Self(why(error))
+        Self(http::why(error))
     }
 }
 
 impl Outgoing {
-    /// See [`client`].
+    /// See [`http::client`].
     pub(crate) fn open(ca_file: Option<&Path>, timeout: Duration) -> Result<Self, String> {
-        client(ca_file, timeout).map(Self)
+        http::client(ca_file, timeout).map(Self)
     }
 
     /// Sends a request, whatever the answer's status.

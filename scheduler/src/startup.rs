@@ -1,9 +1,10 @@
 //! From a configuration to a running scheduler, and down again in good order.
 
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, sync::Arc, time::Duration};
 
 use ringvault_queue::{KeyRing, Problem, Role, Session, sign::KeyFileError};
 use ringvault_state::OpenError;
+use ringvault_telemetry::{LogFormat, Program, TelemetryProblem};
 use ringvault_vault::{StoreErrorKind, Vault, VaultError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use crate::{
     dead, dispatch,
     hearing::Hearing,
     heartbeats, housekeeping, intake, notify, policies, reaper, relay, reports,
+    traces::{self, Settled},
 };
 
 /// How long a broker may take to answer when the scheduler starts.
@@ -30,6 +32,9 @@ pub enum StartupError {
     /// A receiver of notices.
     #[error(transparent)]
     Notify(#[from] NotifyProblem),
+    /// Where traces go.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryProblem),
     /// Postgres.
     #[error(transparent)]
     Postgres(#[from] OpenError),
@@ -64,7 +69,7 @@ impl StartupError {
         let code = match self {
             Self::Vault { cause: VaultError::NotInitialised { .. }, .. } => "RV-VAULT-NONE",
             Self::Vault { cause, .. } => return cause.to_task_error().code,
-            Self::Config(_) | Self::QueueConfig(_) | Self::Notify(_) => "RV-CONFIG",
+            Self::Config(_) | Self::QueueConfig(_) | Self::Notify(_) | Self::Telemetry(_) => "RV-CONFIG",
             Self::Postgres(error) => match error {
                 OpenError::NotOne { .. }
                 | OpenError::FileUnreadable { .. }
@@ -101,7 +106,7 @@ impl StartupError {
     /// 2: the configuration; 8: not authorised; 9: a dependency cannot be reached.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::QueueConfig(_) | Self::Key(_) | Self::Notify(_) => 2,
+            Self::Config(_) | Self::QueueConfig(_) | Self::Key(_) | Self::Notify(_) | Self::Telemetry(_) => 2,
             Self::Postgres(error) => match error {
                 OpenError::NotOne { .. }
                 | OpenError::FileUnreadable { .. }
@@ -149,6 +154,7 @@ impl Context {
             keys,
             hearing: Hearing::default(),
             wake: Wake::default(),
+            settled: Settled::default(),
         })
     }
 }
@@ -175,8 +181,27 @@ async fn wait_for_queue(queue: &Session) -> Result<(), StartupError> {
     })
 }
 
-/// Runs a scheduler until it is told to stop (SIGTERM, Ctrl-C).
+/// The broker's library tells each lost connection several times over, and the session tells it
+/// once; Postgres notes each migration that has nothing to do.
+const LOG_FILTER: &str = "info,lapin=off,sqlx::postgres::notice=warn";
+
+/// Runs a scheduler until it is told to stop (SIGTERM, Ctrl-C), and tells of it: as text on a terminal, as JSON
+/// elsewhere.
 pub async fn run(config: Config) -> Result<(), StartupError> {
+    let json = !std::io::stderr().is_terminal();
+    let logs = LogFormat { filter: LOG_FILTER, json, flat: false, target: true };
+    let program = Program {
+        name: "ringvault-scheduler",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: config.id.clone(),
+    };
+    let telemetry = ringvault_telemetry::start(&program, config.telemetry.as_ref(), logs)?;
+    let outcome = Box::pin(run_told(config)).await;
+    telemetry.finish().await;
+    outcome
+}
+
+async fn run_told(config: Config) -> Result<(), StartupError> {
     let ctx = Arc::new(Context::open(config).await?);
     let server = Server::bind(Arc::clone(&ctx)).await?;
     let stop = CancellationToken::new();
@@ -189,6 +214,7 @@ pub async fn run(config: Config) -> Result<(), StartupError> {
     let address = server.address();
     tracing::info!(id = ctx.config.id, %address, version = env!("CARGO_PKG_VERSION"), "scheduler ready");
     let outcome = Box::pin(serve(&ctx, server, &stop)).await;
+    traces::pass(&ctx).await;
     ctx.queue.close().await;
     ctx.db.close().await;
     tracing::info!("stopped");
@@ -217,7 +243,19 @@ pub async fn work(ctx: &Arc<Context>, stop: &CancellationToken) {
             loops.spawn(async move { $part::run(&ctx, &stop).await });
         })*};
     }
-    start!(intake, reports, heartbeats, dead, dispatch, relay, reaper, policies, housekeeping, notify);
+    start!(
+        intake,
+        reports,
+        heartbeats,
+        dead,
+        dispatch,
+        relay,
+        reaper,
+        policies,
+        housekeeping,
+        notify,
+        traces
+    );
     while let Some(ended) = loops.join_next().await {
         if let Err(error) = ended
             && error.is_panic()

@@ -153,6 +153,7 @@ async fn a_job_whose_policy_cannot_be_read_is_left_alone(db: PgPool) {
         idempotency_key: "p".to_owned(),
         requested_by: "policy nightly".to_owned(),
         max_attempts: None,
+        trace: None,
     };
     let purge = jobs::submit_job(&ground.lab.ctx, purge).await.expect("accepted").job;
     ground.lab.run(&ground.workers).await;

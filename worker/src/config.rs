@@ -8,6 +8,7 @@ use std::{
 use ringvault_cassandra::{control::ControlTimeouts, cql::CqlTls};
 use ringvault_core::{ClusterName, HostId, size::parse_size, text, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
+use ringvault_telemetry::TelemetryConfig;
 use ringvault_tls::{ClientTls, PeerName};
 use ringvault_vault::{VaultConfig, upload::UploadConfig};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -36,6 +37,8 @@ pub struct WorkerConfig {
     pub upload: UploadConfig,
     /// Where the worker tells Prometheus of itself; without it, it has no port.
     pub metrics: Option<MetricsConfig>,
+    /// Where traces go.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// Figures and probes over HTTP.

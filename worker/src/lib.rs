@@ -13,4 +13,3 @@ pub mod identity;
 pub mod metrics;
 pub mod node;
 pub mod run;
-pub mod telemetry;

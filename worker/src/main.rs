@@ -10,7 +10,7 @@ use clap::Parser;
 use ringvault_worker::{
     config::WorkerConfig,
     health::{self, Probe},
-    run, telemetry,
+    run,
 };
 
 /// How long blocking work may hold up the end of the process.
@@ -36,7 +36,6 @@ fn main() -> ExitCode {
     if let Some(what) = arguments.probe {
         return probe(&arguments.config, what);
     }
-    telemetry::init(arguments.log_json);
     // Executors run on blocking threads, with the deep futures of uploads and CQL on their stacks.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build();
     let runtime = match runtime {
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
     };
     let outcome = WorkerConfig::from_file(&arguments.config)
         .map_err(run::Fatal::from)
-        .and_then(|config| runtime.block_on(run::run(config)));
+        .and_then(|config| runtime.block_on(run::run(config, arguments.log_json)));
     // What is still on a thread (a folder's walk, a node that does not answer) holds up no exit.
     runtime.shutdown_timeout(EXIT_PATIENCE);
     match outcome {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ringvault_queue::{KeyRing, Problem, Role, Session, SessionState, topology::worker_queue};
+use ringvault_telemetry::{LogFormat, Program};
 use ringvault_vault::Vault;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,9 @@ use crate::{
 
 /// Messages taken from the broker and not yet acknowledged: offers wait for their answer's confirm.
 const PREFETCH: u16 = 32;
+
+/// What is logged where `RUST_LOG` does not say it: lost connections are told by the session, once.
+const LOG_FILTER: &str = "info,lapin=off,aws=warn,scylla=error";
 
 /// How long the broker may take to say goodbye.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,9 +79,23 @@ impl Fatal {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(config: WorkerConfig) -> Result<(), Fatal> {
+/// Runs until SIGTERM or SIGINT, and tells of it: as text, or as JSON lines if `log_json`.
+pub async fn run(config: WorkerConfig, log_json: bool) -> Result<(), Fatal> {
     let identity = Identity::claim(&config.state_dir)?;
+    let logs = LogFormat { filter: LOG_FILTER, json: log_json, flat: true, target: false };
+    let program = Program {
+        name: "ringvault-worker",
+        version: env!("CARGO_PKG_VERSION"),
+        instance: identity.worker.to_string(),
+    };
+    let telemetry = ringvault_telemetry::start(&program, config.telemetry.as_ref(), logs)
+        .map_err(|error| Fatal::setup("RV-CONFIG", error))?;
+    let outcome = Box::pin(run_told(config, identity)).await;
+    telemetry.finish().await;
+    outcome
+}
+
+async fn run_told(config: WorkerConfig, identity: Identity) -> Result<(), Fatal> {
     let listener = match config.metrics {
         Some(metrics) => Some(Listener::bind(metrics.listen).await?),
         None => None,

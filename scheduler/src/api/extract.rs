@@ -11,6 +11,7 @@ use ringvault_core::{
     api::Problem,
     job::{JobKind, JobSpec},
     text,
+    trace::TraceParent,
 };
 use serde::{Deserialize as _, Deserializer, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -187,24 +188,36 @@ async fn path<S: Send + Sync, T: DeserializeOwned + Send>(
         .map_err(|error| ApiError::usage("RV-PATH", error.body_text()))
 }
 
-/// The `Idempotency-Key` header, or a key nobody else uses.
+/// What stands around a request for a job.
 #[derive(Debug)]
-pub(super) struct IdempotencyKey(pub(super) String);
+pub(super) struct Asking {
+    /// The `Idempotency-Key` header, or a key nobody else uses.
+    pub(super) key: String,
+    /// Where in a trace it is asked for.
+    pub(super) trace: Option<TraceParent>,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+impl<S: Send + Sync> FromRequestParts<S> for Asking {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
+        // The request's own span, where there is one; else whoever asks hears of the job directly.
+        let trace = ringvault_telemetry::current().or_else(|| trace_parent(&parts.headers));
         let Some(value) = parts.headers.get("idempotency-key") else {
-            return Ok(Self(Uuid::now_v7().to_string()));
+            return Ok(Self { key: Uuid::now_v7().to_string(), trace });
         };
         let text = value.to_str().unwrap_or_default();
         if text.is_empty() || text.len() > 255 {
             let detail = "Idempotency-Key: from 1 to 255 printable characters";
             return Err(ApiError::usage("RV-IDEMPOTENCY-KEY", detail).field("Idempotency-Key"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self { key: text.to_owned(), trace })
     }
+}
+
+/// Where in a trace a request comes from; one that cannot be read is none, as W3C asks.
+pub(super) fn trace_parent(headers: &HeaderMap) -> Option<TraceParent> {
+    headers.get("traceparent")?.to_str().ok()?.parse().ok()
 }
 
 /// `1`, `true` or nothing at all mean yes; `0` and `false` no.

@@ -100,6 +100,13 @@ fn parameters(route: &Route, generator: &mut SchemaGenerator) -> Vec<Value> {
             "description": "The same key with the same body finds what it created before.",
             "schema": { "type": "string", "maxLength": 255 },
         }));
+        parameters.push(json!({
+            "name": "traceparent",
+            "in": "header",
+            "required": false,
+            "description": "W3C trace context: the job is part of the caller's trace. One that cannot be read is none.",
+            "schema": { "type": "string" },
+        }));
     }
     if let Some(make) = route.query {
         parameters.extend(query(make, generator));

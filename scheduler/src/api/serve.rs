@@ -1,6 +1,6 @@
 //! From a listening socket to answered requests.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -13,17 +13,20 @@ use axum::{
     response::Response,
     serve::ListenerExt as _,
 };
+use ringvault_telemetry::Entry;
 use ringvault_tls::TlsError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
-    trace::TraceLayer,
+    trace::{DefaultOnResponse, OnResponse as _, TraceLayer},
 };
+use tracing::field::Empty;
 
 use super::{
     Api,
     auth::AdminToken,
+    extract::trace_parent,
     problem::ApiError,
     route, routes,
     tls::{Certificate, Socket},
@@ -135,15 +138,37 @@ fn assemble(api: Api) -> Router {
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(map_response(harden))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_response(answered))
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .with_state(api)
 }
 
-/// Neither headers nor the query are logged: the one may hold a token.
+/// Neither headers nor the query are logged: the one may hold a token. What only reads begins no trace: a dashboard
+/// asks every second.
 fn span(request: &Request) -> tracing::Span {
     let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
-    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request = id)
+    let method = request.method();
+    let trace = trace_parent(request.headers());
+    let span = tracing::info_span!(
+        "http",
+        %method,
+        path = request.uri().path(),
+        request = id,
+        trace_id = Empty,
+        status = Empty,
+    );
+    let entry = (trace.is_some() || !method.is_safe()).then_some(Entry::Request);
+    ringvault_telemetry::enters(&span, entry, method.as_str(), trace);
+    span
+}
+
+/// As its caller sees it: an error of ours, not of the request's, marks the span.
+fn answered(response: &Response, took: Duration, span: &tracing::Span) {
+    span.record("status", response.status().as_u16());
+    if response.status().is_server_error() {
+        ringvault_telemetry::fails(span, &response.status());
+    }
+    DefaultOnResponse::default().on_response(response, took, span);
 }
 
 async fn harden(mut response: Response) -> Response {

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use ringvault_core::{api::StorePrice, toml_text::from_toml};
 use ringvault_queue::QueueConfig;
 use ringvault_state::PostgresConfig;
+use ringvault_telemetry::TelemetryConfig;
 use ringvault_tls::ServerTls;
 use ringvault_vault::VaultConfig;
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -69,6 +70,8 @@ pub struct Config {
     pub notify: BTreeMap<String, NotifierConfig>,
     /// What the store costs, for the dashboard.
     pub store_price: Option<StorePriceConfig>,
+    /// Where traces go.
+    pub telemetry: Option<TelemetryConfig>,
 }
 
 /// `[store_price]`

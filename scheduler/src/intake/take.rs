@@ -9,11 +9,14 @@ use ringvault_core::{
     JobId,
     api::Role,
     job::{JobKind, JobSpec},
+    trace::TraceParent,
 };
 use ringvault_fault::around;
 use ringvault_queue::{Envelope, Request};
 use ringvault_state::{Connection, StateError, inbox};
+use ringvault_telemetry::Entry;
 use sha2::{Digest, Sha256};
+use tracing::{Instrument as _, field::Empty};
 
 use super::answer;
 use crate::{
@@ -46,6 +49,11 @@ impl Author<'_> {
 impl Asked {
     fn key(&self) -> &str {
         self.envelope.idempotency_key.as_deref().unwrap_or_default()
+    }
+
+    /// Where in a trace its sender is.
+    pub(super) fn trace(&self) -> Option<TraceParent> {
+        self.envelope.traceparent.as_deref()?.parse().ok()
     }
 
     /// The source under which the key counts: a user's keys are its own, and nobody can pass for a
@@ -82,6 +90,17 @@ const fn needed_for(spec: &JobSpec) -> Role {
 
 /// Does what is asked for, or answers why not. A failure that no further try can mend is answered too.
 pub(super) async fn take(ctx: &Context, asked: &Asked) -> Result<(), DriveError> {
+    let envelope = &asked.envelope;
+    let span = tracing::info_span!(
+        "request",
+        request = %envelope.id,
+        trace_id = Empty,
+    );
+    ringvault_telemetry::enters(&span, Some(Entry::Message), envelope.type_name(), asked.trace());
+    take_or_answer(ctx, asked).instrument(span).await
+}
+
+async fn take_or_answer(ctx: &Context, asked: &Asked) -> Result<(), DriveError> {
     let done = try_take(ctx, asked).await;
     if let Err(error) = &done
         && !error.is_passing()
@@ -121,6 +140,7 @@ async fn try_take(ctx: &Context, asked: &Asked) -> Result<(), DriveError> {
                 idempotency_key: asked.key().to_owned(),
                 requested_by: asked.requested_by(&author),
                 max_attempts: None,
+                trace: ringvault_telemetry::current().or(asked.trace()),
             };
             let Err(error) = jobs::submit_job(ctx, submission).await else { return Ok(()) };
             let refusal = match error.into_failure() {

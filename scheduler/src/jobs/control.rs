@@ -144,6 +144,9 @@ pub async fn control_in(
     if action == Action::Resume && step.job.machine.state == JobState::Paused {
         refuse_outside_window(&mut step).await?;
     }
+    if action == Action::Retry {
+        step.job.trace = step.job.trace.map(ringvault_telemetry::renew);
+    }
     let event = match action {
         Action::Cancel => JobEvent::Cancel,
         Action::Pause => JobEvent::Pause,

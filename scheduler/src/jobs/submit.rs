@@ -9,6 +9,7 @@ use ringvault_core::{
     BackupName, JobId,
     backup::default_backup_name,
     job::{BackupSpec, DrillSpec, Job, JobSpec, stages_of},
+    trace::TraceParent,
 };
 use ringvault_fault::around;
 use ringvault_state::{
@@ -35,6 +36,8 @@ pub struct Submission {
     pub requested_by: String,
     /// Attempts of each task, where a policy says so.
     pub max_attempts: Option<u32>,
+    /// Where in a trace it was asked for, if whoever asks traces that.
+    pub trace: Option<TraceParent>,
 }
 
 /// A job that exists.
@@ -209,6 +212,7 @@ pub async fn insert(
         error: None,
         cleanup_opened: false,
         cleanup_until: None,
+        trace: ringvault_telemetry::begin_job(submission.trace),
     };
     check::cluster(conn, &job.spec).await?;
     check::data_center(conn, &job.spec).await?;
@@ -218,7 +222,9 @@ pub async fn insert(
     let line = Line::job_created(id, &job.machine, created_at, &submission.requested_by)?;
     log::write(conn, &[line]).await?;
     announce::job_created(ctx, conn, &job).await?;
-    tracing::info!(job = %id, kind = job.machine.kind.as_str(), cluster = %job.cluster(), "job accepted");
+    let backup = job.backup().map(|(_, name)| tracing::field::display(name));
+    let trace_id = job.trace.map(|trace| tracing::field::display(trace.own.trace));
+    tracing::info!(job = %id, kind = job.machine.kind.as_str(), cluster = %job.cluster(), backup, trace_id, "job accepted");
     Ok(Submitted { job: id, existing: false, backup: job.backup().map(|(_, name)| name.clone()) })
 }
 

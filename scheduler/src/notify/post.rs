@@ -13,16 +13,14 @@ use reqwest::{
 };
 use ringvault_core::notice::Notice;
 use ringvault_state::notices::Claimed;
+use ringvault_tls::http;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use sha2::Sha256;
 use url::Url;
 
 use super::send::Failure;
-use crate::{
-    config::{NotifierConfig, NotifierKind},
-    outgoing,
-};
+use crate::config::{NotifierConfig, NotifierKind};
 
 /// Longest pause that a receiver may ask for.
 const LONGEST_WISH: TimeDelta = TimeDelta::hours(1);
@@ -38,7 +36,7 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn open(config: &NotifierConfig) -> Result<Self, String> {
-        let client = outgoing::client(config.ca_file.as_deref(), config.timeout)?;
+        let client = http::client(config.ca_file.as_deref(), config.timeout)?;
         Ok(Self { client, url: config.url()?, secret: config.secret()?, kind: config.kind })
     }
 
@@ -85,7 +83,7 @@ fn sign(secret: &SecretString, timestamp: &str, body: &str) -> String {
 }
 
 fn unanswered(error: reqwest::Error) -> Failure {
-    Failure::because(outgoing::why(error))
+    Failure::because(http::why(error))
 }
 
 fn refused(response: &Response) -> Failure {

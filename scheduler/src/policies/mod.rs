@@ -143,6 +143,7 @@ async fn prepare(
         idempotency_key: format!("{}/{}", row.name, at.format("%Y%m%dT%H%M%SZ")),
         requested_by: format!("policy {}", row.name),
         max_attempts: row.policy.retries,
+        trace: None,
     };
     match jobs::prepare(ctx, submission).await.map_err(SubmitError::into_failure) {
         Ok(prepared) => Ok(Ok(prepared)),

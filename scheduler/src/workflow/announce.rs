@@ -6,6 +6,7 @@ use ringvault_core::{
     api::JobResult,
     job::{JobEvent as Happened, JobState},
     task::SealResult,
+    trace::TraceParent,
 };
 use ringvault_queue::{
     Envelope, Event, Publish,
@@ -20,7 +21,7 @@ use crate::{Context, audit, notify};
 pub async fn job_created(ctx: &Context, conn: &mut PgConnection, job: &JobRow) -> Result<(), DriveError> {
     audit::job_created(conn, job).await?;
     let event = Event::JobCreated(job_event(job));
-    publish(ctx, conn, job.created_at, event, None).await
+    publish(ctx, conn, (job.created_at, place_of(job)), event, None).await
 }
 
 /// A request was refused. Nothing else was written.
@@ -30,7 +31,8 @@ pub async fn request_rejected(
     rejected: RequestRejected,
 ) -> Result<(), DriveError> {
     let now = ringvault_state::now(conn).await?;
-    publish(ctx, conn, now, Event::RequestRejected(rejected), None).await
+    let place = ringvault_telemetry::current();
+    publish(ctx, conn, (now, place), Event::RequestRejected(rejected), None).await
 }
 
 /// A job has come to another state. Pauses, resumes and retries are nobody else's business.
@@ -85,20 +87,26 @@ pub(super) async fn backup_damaged(
 }
 
 async fn emit(step: &mut Step<'_>, event: Event) -> Result<(), DriveError> {
-    publish(step.ctx, step.conn, step.now, event, step.job.outcome).await
+    let place = place_of(&step.job);
+    publish(step.ctx, step.conn, (step.now, place), event, step.job.outcome).await
 }
 
-/// Writes an event for other systems, and the notices of it for people.
+fn place_of(job: &JobRow) -> Option<TraceParent> {
+    job.trace.map(|trace| trace.own)
+}
+
+/// Writes an event for other systems, with its place in a trace, and the notices of it for people.
 async fn publish(
     ctx: &Context,
     conn: &mut PgConnection,
-    at: DateTime<Utc>,
+    (at, place): (DateTime<Utc>, Option<TraceParent>),
     event: Event,
     outcome: Option<JobResult>,
 ) -> Result<(), DriveError> {
     let telling = notify::compose::of_event(&event, outcome);
     notify::tell(ctx, conn, at, &telling).await?;
-    let envelope = Envelope::new(ctx.source(), at, event);
+    let traceparent = place.map(|place| place.to_string());
+    let envelope = Envelope { traceparent, ..Envelope::new(ctx.source(), at, event) };
     outbox::insert(conn, &[as_row(Publish::event(&envelope)?)]).await?;
     Ok(())
 }

@@ -12,6 +12,8 @@ use ringvault_state::{
     tasks,
 };
 
+use tracing::field::display;
+
 use super::{DriveError, Step, announce};
 use crate::config::delta;
 
@@ -42,11 +44,17 @@ impl Step<'_> {
         jobs::save(self.conn, &self.job).await?;
         let line = Line::job_event(self.job.id, event, (from, to), self.now, &self.actor)?;
         log::write(self.conn, &[line]).await?;
+        let job = &self.job;
+        let backup = job.backup().map(|(_, name)| display(name));
         tracing::info!(
-            job = %self.job.id, kind = self.job.machine.kind.as_str(), event = event.as_str(),
-            from = from.as_str(), to = to.as_str(),
-            stage = self.job.machine.current_stage().map(ringvault_core::job::StageKind::as_str), "job"
+            job = %job.id, kind = job.machine.kind.as_str(), cluster = %job.cluster(), backup,
+            event = event.as_str(), from = from.as_str(), to = to.as_str(),
+            stage = job.machine.current_stage().map(ringvault_core::job::StageKind::as_str),
+            trace_id = job.trace.map(|trace| display(trace.own.trace)), "job"
         );
+        if to != from && to.is_settled() {
+            self.ctx.settled.note(job);
+        }
         Ok(effects)
     }
 

@@ -101,6 +101,7 @@ impl Step<'_> {
             idempotency_key: format!("{name}/after/{}", self.job.id),
             requested_by: format!("policy {name}"),
             max_attempts: row.policy.retries,
+            trace: self.job.trace.map(|trace| trace.own),
         });
         let submitted = match prepared {
             Ok(prepared) => crate::jobs::insert(self.ctx, self.conn, &prepared).await,

@@ -93,7 +93,9 @@ impl Step<'_> {
         is_offer: bool,
     ) -> Result<(), DriveError> {
         let Some(worker) = task.machine.worker else { return Ok(()) };
-        let envelope = Envelope::new(self.ctx.source(), self.now, message);
+        let trace = self.job.trace.map(|trace| trace.stage(task.stage));
+        let traceparent = trace.map(|trace| trace.to_string());
+        let envelope = Envelope { traceparent, ..Envelope::new(self.ctx.source(), self.now, message) };
         let publish = Publish::to_worker(worker, &envelope)?.sign(&self.ctx.keys);
         let mut row = as_row(publish);
         row.offer = is_offer.then_some((task.id, task.machine.epoch));

@@ -31,6 +31,7 @@ use ringvault_scheduler::{
     hearing::Hearing,
     heartbeats,
     jobs::{self, Submission, Submitted},
+    traces::Settled,
 };
 use ringvault_state::jobs::JobRow;
 use ringvault_vault::Vault;
@@ -116,6 +117,7 @@ impl Lab {
             keys: KeyRing::from_file(&key).expect("a key"),
             hearing: Hearing::default(),
             wake: Wake::default(),
+            settled: Settled::default(),
         };
         Self { ctx: Arc::new(ctx), folder }
     }
@@ -170,6 +172,7 @@ impl Lab {
             idempotency_key: key.to_owned(),
             requested_by: "tester".to_owned(),
             max_attempts: None,
+            trace: None,
         };
         jobs::submit_job(&self.ctx, submission).await
     }

@@ -21,6 +21,7 @@ pub mod size;
 pub mod task;
 pub mod text;
 pub mod toml_text;
+pub mod trace;
 
 pub use error::{ErrorClass, TaskError};
 pub use id::{BackupName, ClusterName, HostId, JobId, PolicyName, TaskId, WorkerId};

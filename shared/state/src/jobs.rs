@@ -1,13 +1,18 @@
 //! Jobs: inserted once, then changed only under their row's lock.
 
+mod overdue;
+
 use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, JobId, PolicyName, TaskError,
     api::JobResult,
     job::{Job, JobKind, JobSpec, StageKind},
+    trace::{JobTrace, SpanId, TraceParent},
 };
 use serde_json::Value;
 use sqlx::PgConnection;
+
+pub use overdue::{Overdue, overdue};
 
 use crate::{
     StateResult,
@@ -60,6 +65,8 @@ pub struct JobRow {
     pub cleanup_opened: bool,
     /// Cancelled or abandoned: when nobody waits for the clearing up any more.
     pub cleanup_until: Option<DateTime<Utc>>,
+    /// Its place in a trace, if anybody traces it.
+    pub trace: Option<JobTrace>,
 }
 
 impl JobRow {
@@ -84,8 +91,9 @@ pub async fn insert(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
     };
     sqlx::query!(
         "insert into jobs (id, kind, cluster, spec, state, state_since, stages, source, idempotency_key,
-             requested_by, policy, backup_cluster, backup, max_attempts, max_parallel, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $6)",
+             requested_by, policy, backup_cluster, backup, max_attempts, max_parallel, created_at,
+             traceparent, trace_caller)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $6, $16, $17)",
         job.id.0,
         job.machine.kind.as_str(),
         job.cluster().as_str(),
@@ -101,10 +109,16 @@ pub async fn insert(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
         backup.map(|(_, backup)| backup.as_str()),
         job.max_attempts.map(|n| word::int("max_attempts", n)).transpose()?,
         max_parallel.map(|n| word::int("max_parallel_nodes", n)).transpose()?,
+        traceparent_of(job),
+        job.trace.and_then(|trace| trace.caller).map(|span| span.to_string()),
     )
     .execute(conn)
     .await?;
     Ok(())
+}
+
+fn traceparent_of(job: &JobRow) -> Option<String> {
+    job.trace.map(|trace| trace.own.to_string())
 }
 
 struct Raw {
@@ -130,6 +144,8 @@ struct Raw {
     cleanup_opened: bool,
     cleanup_until: Option<DateTime<Utc>>,
     rate_limit: Option<i64>,
+    traceparent: Option<String>,
+    trace_caller: Option<String>,
 }
 
 impl Raw {
@@ -145,6 +161,9 @@ impl Raw {
             past_no_return: self.past_no_return,
             retry_until: self.retry_until,
         };
+        // A trace that cannot be read is none: no job stands still for it.
+        let own = self.traceparent.and_then(|text| text.parse::<TraceParent>().ok());
+        let caller = self.trace_caller.and_then(|text| text.parse::<SpanId>().ok());
         Ok(JobRow {
             id: JobId(self.id),
             spec: row.spec(self.spec)?,
@@ -163,6 +182,7 @@ impl Raw {
             ended_at: self.ended_at,
             cleanup_opened: self.cleanup_opened,
             cleanup_until: self.cleanup_until,
+            trace: own.map(|own| JobTrace { own, caller }),
         })
     }
 }
@@ -173,7 +193,7 @@ pub async fn lock(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobR
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit
+             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
          from jobs where id = $1 for no key update",
         id.0
     )
@@ -190,7 +210,7 @@ pub async fn lock_free(conn: &mut PgConnection, ids: &[JobId]) -> StateResult<Ve
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit
+             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
          from jobs where id = any($1) order by id for no key update skip locked",
         &ids
     )
@@ -205,7 +225,7 @@ pub async fn load(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobR
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit
+             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
          from jobs where id = $1",
         id.0
     )
@@ -219,7 +239,7 @@ pub async fn save(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
     sqlx::query!(
         "update jobs set state = $2, state_since = $3, stage = $4, past_no_return = $5,
              retry_until = $6, started_at = $7, ended_at = $8, outcome = $9,
-             error = $10, cleanup_opened = $11, cleanup_until = $12, rate_limit = $13
+             error = $10, cleanup_opened = $11, cleanup_until = $12, rate_limit = $13, traceparent = $14
          where id = $1",
         job.id.0,
         job.machine.state.as_str(),
@@ -234,6 +254,7 @@ pub async fn save(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
         job.cleanup_opened,
         job.cleanup_until,
         job.rate_limit.map(word::big),
+        traceparent_of(job),
     )
     .execute(conn)
     .await?;
@@ -349,49 +370,4 @@ pub async fn unsettled_of_policy(
     .fetch_optional(conn)
     .await?;
     Ok(found.map(JobId))
-}
-
-/// A job that time alone has something to say about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overdue {
-    /// Failed, and nobody retried it in time.
-    RetryWindow(JobId),
-    /// Paused for longer than `paused_at_most`.
-    Pause(JobId),
-    /// Cancelled or abandoned, and its clearing up takes too long.
-    Cleanup(JobId),
-    /// A backup that is not sealed so long after its start that purges can wait for it no longer.
-    Backup(JobId),
-}
-
-/// Jobs that time has run out for.
-pub async fn overdue(
-    conn: &mut PgConnection,
-    paused_at_most: chrono::Duration,
-    backup_at_most: chrono::Duration,
-) -> StateResult<Vec<Overdue>> {
-    let rows = sqlx::query!(
-        r#"select id, state, coalesce(kind = 'backup' and state in ('running', 'paused')
-                and started_at < now() - make_interval(secs => $2), false) as "too_long!"
-         from jobs
-         where (state = 'failed' and retry_until < now())
-            or (state = 'paused' and state_since < now() - make_interval(secs => $1))
-            or (state in ('cancelling', 'abandoning') and cleanup_until < now())
-            or (kind = 'backup' and state in ('running', 'paused')
-                and started_at < now() - make_interval(secs => $2))
-         order by created_at limit 100"#,
-        paused_at_most.as_seconds_f64(),
-        backup_at_most.as_seconds_f64(),
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|raw| match raw.state.as_str() {
-            _ if raw.too_long => Overdue::Backup(JobId(raw.id)),
-            "failed" => Overdue::RetryWindow(JobId(raw.id)),
-            "paused" => Overdue::Pause(JobId(raw.id)),
-            _ => Overdue::Cleanup(JobId(raw.id)),
-        })
-        .collect())
 }

@@ -176,6 +176,32 @@ pub async fn of_job(conn: &mut PgConnection, job: JobId, after: i64, limit: i64)
         .collect())
 }
 
+/// What happened to a job itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Milestone {
+    /// The event's word, such as `stage_passed`; `None`: it was created.
+    pub event: Option<String>,
+    /// The state after.
+    pub to: JobState,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// What happened to a job itself, without its tasks, in order.
+pub async fn milestones(conn: &mut PgConnection, job: JobId) -> StateResult<Vec<Milestone>> {
+    let rows = sqlx::query!(
+        "select event ->> 'event' as event, to_state, at from transitions
+         where job = $1 and task is null order by id",
+        job.0
+    )
+    .fetch_all(conn)
+    .await?;
+    let row = Row::new("transition of job", &job);
+    rows.into_iter()
+        .map(|raw| Ok(Milestone { event: raw.event, to: row.word("to_state", &raw.to_state)?, at: raw.at }))
+        .collect()
+}
+
 impl Entry {
     /// The state of the job that the first line began with.
     pub fn first_job(&self) -> StateResult<Job> {

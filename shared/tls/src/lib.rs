@@ -11,6 +11,7 @@ mod client;
 mod error;
 mod explain;
 mod files;
+pub mod http;
 mod identity;
 mod peer;
 mod server;

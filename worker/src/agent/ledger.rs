@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_core::{TaskError, TaskId, task::TaskResult};
+use ringvault_core::{TaskError, TaskId, task::TaskResult, trace::TraceParent};
 use ringvault_queue::message::{StopReason, TaskGrant, TaskOffer};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -42,6 +42,7 @@ enum Entry {
 /// An offer that was, or will be, answered with `started`.
 struct Asked {
     offer: Box<TaskOffer>,
+    trace: Option<TraceParent>,
     nonce: Uuid,
     /// The scheduler's lease begins no earlier.
     since: Moment,
@@ -103,13 +104,18 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes note of an offer. `nonce` is a fresh one.
-    pub(super) fn offer(&mut self, offer: TaskOffer, nonce: Uuid, now: Instant) -> OfferAnswer {
+    /// Takes note of an offer, made at this place of a `trace`. `nonce` is a fresh one.
+    pub(super) fn offer(
+        &mut self,
+        (offer, trace): (TaskOffer, Option<TraceParent>),
+        nonce: Uuid,
+        now: Instant,
+    ) -> OfferAnswer {
         let (task, epoch) = (offer.task, offer.epoch);
         if self.has_ended(task, epoch) {
             return OfferAnswer::Stale;
         }
-        let asked = Asked::new(offer, nonce, now);
+        let asked = Asked::new((offer, trace), nonce, now);
         match self.tasks.get_mut(&task) {
             Some(Entry::Running(running)) if epoch > running.epoch => Asked::put(&mut running.again, asked),
             Some(Entry::Done { epoch: known, outcome: Ok(_), again, .. }) if epoch > *known => {
@@ -139,7 +145,8 @@ impl Ledger {
         let beat_every = Duration::from_secs(u64::from(grant.lease_seconds.max(3)) / 3);
         match self.tasks.remove(&grant.task) {
             Some(Entry::Offered(asked)) if asked.is_granted_by(grant) => {
-                let handle = TaskHandle::new(grant.epoch, Lease::granted(grant.epoch, lease, asked.since));
+                let lease = Lease::granted(grant.epoch, lease, asked.since);
+                let handle = TaskHandle::new(grant.epoch, asked.trace, lease);
                 self.runs += 1;
                 let running = Running {
                     run: self.runs,
@@ -347,9 +354,9 @@ impl Ledger {
 }
 
 impl Asked {
-    fn new(offer: TaskOffer, nonce: Uuid, now: Instant) -> Self {
+    fn new((offer, trace): (TaskOffer, Option<TraceParent>), nonce: Uuid, now: Instant) -> Self {
         let forget_at = now + Duration::from_secs(u64::from(offer.grant_within_seconds));
-        Self { offer: Box::new(offer), nonce, since: Moment::now(), forget_at }
+        Self { offer: Box::new(offer), trace, nonce, since: Moment::now(), forget_at }
     }
 
     const fn pair(&self) -> (u32, u32) {

@@ -42,7 +42,12 @@ impl Talk {
     }
 
     fn offer(&mut self, epoch: u32, dispatch_seq: u32) -> OfferAnswer {
-        let answer = self.ledger.offer(offer(self.task, epoch, dispatch_seq), Uuid::new_v4(), Instant::now());
+        self.offer_at(None, epoch, dispatch_seq)
+    }
+
+    fn offer_at(&mut self, trace: Option<TraceParent>, epoch: u32, dispatch_seq: u32) -> OfferAnswer {
+        let offered = (offer(self.task, epoch, dispatch_seq), trace);
+        let answer = self.ledger.offer(offered, Uuid::new_v4(), Instant::now());
         if let OfferAnswer::Ask(nonce) = answer {
             self.nonce = nonce;
         }
@@ -82,6 +87,17 @@ fn nothing_begins_without_the_grant_of_its_own_pair() {
     assert!(matches!(talk.grant(2, 2), Granted::Late), "forged");
     assert!(matches!(talk.grant(1, 2), Granted::Start(..)));
     assert!(matches!(talk.grant(1, 2), Granted::Late), "repeated");
+}
+
+#[test]
+fn a_run_is_where_in_a_trace_it_was_offered() {
+    let mut talk = Talk::new();
+    let first = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
+    let second = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b8-01".parse().unwrap();
+    talk.offer_at(Some(first), 1, 1);
+    talk.offer_at(Some(second), 1, 2);
+    let Granted::Start(_, handle, _) = talk.grant(1, 2) else { panic!("it was not begun") };
+    assert_eq!(handle.trace, Some(second));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub use task_handle::{StopSignal, TaskHandle, stopped};
 
 use std::{sync::Arc, time::Duration};
 
-use ringvault_core::{TaskError, TaskId, task::TaskResult};
+use ringvault_core::{JobId, TaskError, TaskId, task::TaskResult, trace::TraceParent};
 use ringvault_fault::around;
 use ringvault_queue::{
     Consumer, Delivery, KeyRing, Session,
@@ -54,6 +54,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How an executor ended.
 pub(crate) struct Finished {
+    job: JobId,
     task: TaskId,
     run: u64,
     outcome: Result<TaskResult, TaskError>,
@@ -139,7 +140,11 @@ impl Agent {
             }
         };
         match envelope.body {
-            TaskMessage::Offer(offer) => self.offered(offer, delivery),
+            TaskMessage::Offer(offer) => {
+                // One that cannot be read is none: no task waits for it.
+                let trace = envelope.traceparent.and_then(|text| text.parse().ok());
+                self.offered(offer, trace, delivery);
+            }
             TaskMessage::Grant(grant) => {
                 let _ = around!("worker.ack-grant").run(delivery.ack()).await;
                 self.granted(&grant);
@@ -156,14 +161,14 @@ impl Agent {
     }
 
     /// Answers an offer; the delivery is acknowledged once the answer is confirmed.
-    fn offered(&mut self, offer: TaskOffer, delivery: Delivery) {
+    fn offered(&mut self, offer: TaskOffer, trace: Option<TraceParent>, delivery: Delivery) {
         let (task, epoch, dispatch_seq) = (offer.task, offer.epoch, offer.dispatch_seq);
         if self.is_leaving {
             self.send_stopped(task, epoch, StopReason::Gone);
             tokio::spawn(async move { delivery.ack().await });
             return;
         }
-        match self.ledger.offer(offer, Uuid::new_v4(), Instant::now()) {
+        match self.ledger.offer((offer, trace), Uuid::new_v4(), Instant::now()) {
             OfferAnswer::Ask(nonce) => self.ask(task, (epoch, dispatch_seq), nonce, Some(delivery)),
             OfferAnswer::Wait => {
                 info!(%task, epoch, "an offer waits until an earlier run of the task has ended");
@@ -197,7 +202,7 @@ impl Agent {
                 info!(task = %offer.task, job = %offer.job, stage = offer.stage.as_str(), epoch = offer.epoch, "task begins");
                 let (executor, finished) = (Arc::clone(&self.executor), self.finished.clone());
                 tokio::spawn(async move {
-                    let task = offer.task;
+                    let (job, task) = (offer.job, offer.task);
                     // On a thread of its own: hashing or walking folders holds up no heartbeat.
                     let runtime = tokio::runtime::Handle::current();
                     let work = tokio::task::spawn_blocking(move || {
@@ -209,7 +214,7 @@ impl Agent {
                             format!("the task's program failed: {error}"),
                         ))
                     });
-                    let _ = finished.send(Finished { task, run, outcome });
+                    let _ = finished.send(Finished { job, task, run, outcome });
                 });
             }
             Granted::Adopted => {
@@ -249,26 +254,26 @@ impl Agent {
 
     /// An executor ended: its report goes out, unless nobody wants it any more.
     fn settle(&mut self, done: Finished) {
-        let task = done.task;
+        let Finished { job, task, .. } = done;
         let (epoch, stopped) = match self.ledger.finish(task, done.run, &done.outcome, Instant::now()) {
             Ended::Report(epoch, stopped) => (epoch, stopped),
             Ended::Ask { epoch, dispatch_seq, nonce } => {
                 return self.ask(task, (epoch, dispatch_seq), nonce, None);
             }
             Ended::Nothing => {
-                info!(%task, "a task that belongs to another by now has ended; nothing is reported");
+                info!(%job, %task, "a task that belongs to another by now has ended; nothing is reported");
                 return;
             }
         };
         match (&done.outcome, stopped) {
             (Err(_), Some(why)) => {
-                info!(%task, epoch, ?why, "task stopped");
+                info!(%job, %task, epoch, ?why, "task stopped");
                 self.send_stopped(task, epoch, why);
             }
             (outcome, _) => {
                 match outcome {
-                    Ok(_) => info!(%task, epoch, "task done"),
-                    Err(error) => warn!(%task, epoch, %error, "task failed"),
+                    Ok(_) => info!(%job, %task, epoch, "task done"),
+                    Err(error) => warn!(%job, %task, epoch, %error, "task failed"),
                 }
                 self.send_outcome(task, epoch, done.outcome);
             }

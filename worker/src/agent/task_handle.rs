@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use ringvault_core::{TaskError, task::Progress};
+use ringvault_core::{TaskError, task::Progress, trace::TraceParent};
 use ringvault_queue::message::StopReason;
 use ringvault_vault::{progress::TransferProgress, throttle::Throttle};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct TaskHandle {
     pub stop: StopSignal,
     /// The epoch it was started under; it may be adopted under a newer one.
     pub epoch: u32,
+    /// Where in a trace it was offered.
+    pub trace: Option<TraceParent>,
     pub(super) lease: Lease,
     transfer: TransferProgress,
     steps: Arc<Mutex<Option<Progress>>>,
@@ -54,10 +56,11 @@ pub struct TaskHandle {
 
 impl TaskHandle {
     /// For a task that begins.
-    pub(super) fn new(epoch: u32, lease: Lease) -> Self {
+    pub(super) fn new(epoch: u32, trace: Option<TraceParent>, lease: Lease) -> Self {
         Self {
             stop: StopSignal::default(),
             epoch,
+            trace,
             lease,
             transfer: TransferProgress::new(),
             steps: Arc::default(),
@@ -69,7 +72,7 @@ impl TaskHandle {
     /// One that is this worker's for a minute.
     #[cfg(test)]
     pub(crate) fn of_a_minute() -> Self {
-        Self::new(1, Lease::granted(1, std::time::Duration::from_mins(1), Moment::now()))
+        Self::new(1, None, Lease::granted(1, std::time::Duration::from_mins(1), Moment::now()))
     }
 
     /// Whether the task may take its next step. Asked directly before each step that cannot be taken

@@ -20,8 +20,9 @@ use ringvault_core::{
     task::{TaskPayload, TaskResult},
 };
 use ringvault_queue::message::{NodeHello, TaskOffer};
+use ringvault_telemetry::Entry;
 use ringvault_vault::{StoreRequests, Vault, throttle::Throttle, transfer::TransferContext};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span, field::Empty};
 use uuid::Uuid;
 
 use crate::{
@@ -77,26 +78,41 @@ impl Executor {
 
     /// Executes one task.
     pub async fn execute(&self, offer: TaskOffer, handle: TaskHandle) -> Result<TaskResult, TaskError> {
-        let span = tracing::info_span!(
-            "task",
-            task = %offer.task,
-            job = %offer.job,
-            stage = offer.stage.as_str(),
-            epoch = offer.epoch,
-        );
+        let span = self.span_of(&offer, &handle);
         let grace = {
             let payload = offer.payload.clone();
             move |why| grace(&payload, why)
         };
         let run = self.measures.begin(offer.stage.as_str(), &handle);
-        let work = self.dispatch(offer.payload, &handle).instrument(span);
+        let work = self.dispatch(offer.payload, &handle).instrument(span.clone());
         let outcome = run_to_stop(work, &handle.stop, grace).await;
         run.ended(match &outcome {
             Ok(_) => RunResult::Succeeded,
             Err(_) if handle.stop.reason().is_some() => RunResult::Stopped,
             Err(_) => RunResult::Failed,
         });
+        if let Err(error) = &outcome {
+            ringvault_telemetry::fails(&span, error);
+        }
         outcome
+    }
+
+    /// What log lines of the task and its trace say of it: one attempt, on this node.
+    fn span_of(&self, offer: &TaskOffer, handle: &TaskHandle) -> Span {
+        let stage = offer.stage.as_str();
+        let span = tracing::info_span!(
+            "task",
+            task = %offer.task,
+            job = %offer.job,
+            stage,
+            epoch = offer.epoch,
+            cluster = %self.config.cluster,
+            node = self.node_address(),
+            backup = offer.payload.backup().map(display),
+            trace_id = Empty,
+        );
+        ringvault_telemetry::enters(&span, Some(Entry::Message), format!("task {stage}"), handle.trace);
+        span
     }
 
     /// Each executor's future is boxed: one that holds them all would not fit on a thread's stack.

@@ -33,6 +33,9 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
     if let Some(limit) = detail.rate_limit {
         facts.add("Each node", format!("{}, as was said while it ran", rate(limit)));
     }
+    if let Some(trace) = detail.trace_id {
+        facts.add("Trace", trace.to_string());
+    }
     facts.add("Stages", watch::stages_line(&detail.stages, None));
     if job.past_no_return && !job.state.is_final() {
         facts.add("Note", "the target tables were emptied: it cannot be cancelled");

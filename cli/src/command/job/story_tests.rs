@@ -87,3 +87,13 @@ fn a_running_task_says_what_it_is_at() {
     let line = text.lines().find(|line| line.contains(doing)).unwrap_or_else(|| panic!("{text}"));
     assert!(line.contains("upload") && line.contains("10.0.0.7"), "{line}");
 }
+
+#[test]
+fn a_job_s_trace_is_told_where_it_has_one() {
+    let mut detail = failed_with(&[], &json!([]));
+    assert!(!show(&out(), &detail).contains("Trace"));
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    detail.trace_id = Some(trace.parse().unwrap());
+    assert!(show(&out(), &detail).lines().any(|line| line.contains("Trace") && line.contains(trace)));
+    assert_eq!(serde_json::to_value(&detail).unwrap()["trace_id"], trace);
+}

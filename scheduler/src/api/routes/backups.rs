@@ -17,7 +17,7 @@ use crate::api::{
     ApiState,
     auth::Caller,
     cursor,
-    extract::{Body, IdempotencyKey, Params, TwoNamed},
+    extract::{Asking, Body, Params, TwoNamed},
     problem::{ApiError, ApiResult},
     route::Route,
 };
@@ -104,18 +104,18 @@ async fn show(
 async fn create(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Body(spec): Body<BackupSpec>,
 ) -> ApiResult<Accepted> {
-    jobs::submit(&api, &caller, key, JobSpec::Backup(spec)).await
+    jobs::submit(&api, &caller, asking, JobSpec::Backup(spec)).await
 }
 
 async fn delete(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     TwoNamed(cluster, backup): TwoNamed<ClusterName, BackupName>,
 ) -> ApiResult<Accepted> {
     let spec = PurgeSpec { cluster, backups: vec![backup], retention: None, policy: None };
-    jobs::submit(&api, &caller, key, JobSpec::Purge(spec)).await
+    jobs::submit(&api, &caller, asking, JobSpec::Purge(spec)).await
 }

@@ -25,7 +25,7 @@ use crate::{
         ApiState,
         auth::Caller,
         cursor,
-        extract::{self, Body, IdempotencyKey, Params, TaggedSpec},
+        extract::{self, Asking, Body, Params, TaggedSpec},
         prefix,
         problem::{ApiError, ApiResult},
         route::Route,
@@ -128,10 +128,10 @@ fn orders() -> Vec<Route> {
 pub(super) async fn submit(
     api: &ApiState,
     caller: &Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     spec: JobSpec,
 ) -> ApiResult<Accepted> {
-    let submitted = submit_job(&api.ctx, submission(caller, key, spec)?).await?;
+    let submitted = submit_job(&api.ctx, submission(caller, asking, spec)?).await?;
     let accepted = JobAccepted { job: submitted.job, existing: submitted.existing, backup: submitted.backup };
     Ok((StatusCode::ACCEPTED, Json(Document::new(accepted))))
 }
@@ -139,7 +139,7 @@ pub(super) async fn submit(
 /// What a caller asks for, if it may.
 fn submission(
     caller: &Caller,
-    IdempotencyKey(idempotency_key): IdempotencyKey,
+    Asking { key: idempotency_key, trace }: Asking,
     spec: JobSpec,
 ) -> ApiResult<Submission> {
     if spec.kind() == JobKind::Purge {
@@ -151,34 +151,35 @@ fn submission(
         idempotency_key,
         requested_by: caller.actor(),
         max_attempts: None,
+        trace,
     })
 }
 
 async fn verify(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Body(spec): Body<VerifySpec>,
 ) -> ApiResult<Accepted> {
-    submit(&api, &caller, key, JobSpec::Verify(spec)).await
+    submit(&api, &caller, asking, JobSpec::Verify(spec)).await
 }
 
 async fn restore(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Body(spec): Body<RestoreSpec>,
 ) -> ApiResult<Accepted> {
-    submit(&api, &caller, key, JobSpec::Restore(spec)).await
+    submit(&api, &caller, asking, JobSpec::Restore(spec)).await
 }
 
 async fn drill(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Body(spec): Body<DrillSpec>,
 ) -> ApiResult<Accepted> {
-    submit(&api, &caller, key, JobSpec::Drill(spec)).await
+    submit(&api, &caller, asking, JobSpec::Drill(spec)).await
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -192,14 +193,14 @@ struct CreateQuery {
 async fn create(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Params(query): Params<CreateQuery>,
     TaggedSpec(spec): TaggedSpec,
 ) -> ApiResult<Accepted> {
     if !query.dry_run {
-        return submit(&api, &caller, key, spec).await;
+        return submit(&api, &caller, asking, spec).await;
     }
-    let submitted = dry_submit(&api.ctx, submission(&caller, key, spec)?).await?;
+    let submitted = dry_submit(&api.ctx, submission(&caller, asking, spec)?).await?;
     let accepted = JobAccepted { job: submitted.job, existing: submitted.existing, backup: submitted.backup };
     Ok((StatusCode::OK, Json(Document::new(accepted))))
 }

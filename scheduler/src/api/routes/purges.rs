@@ -21,7 +21,7 @@ use super::jobs::{self, Accepted};
 use crate::api::{
     ApiState,
     auth::Caller,
-    extract::{Body, IdempotencyKey},
+    extract::{Asking, Body},
     problem::ApiResult,
     route::Route,
 };
@@ -46,10 +46,10 @@ pub(super) fn routes() -> Vec<Route> {
 async fn create(
     State(api): State<ApiState>,
     caller: Caller,
-    key: IdempotencyKey,
+    asking: Asking,
     Body(spec): Body<PurgeSpec>,
 ) -> ApiResult<Accepted> {
-    jobs::submit(&api, &caller, key, JobSpec::Purge(spec)).await
+    jobs::submit(&api, &caller, asking, JobSpec::Purge(spec)).await
 }
 
 async fn preview(

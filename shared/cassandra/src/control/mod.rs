@@ -16,6 +16,10 @@ use std::{
 };
 
 use ringvault_core::{HostId, cluster::Token, selection::TableName};
+use tracing::{
+    Instrument as _, Span, debug_span,
+    field::{Empty, display},
+};
 use uuid::Uuid;
 
 pub use import::{ImportOptions, ImportOutcome, is_importable_dir};
@@ -128,6 +132,30 @@ macro_rules! either {
     };
 }
 
+/// A span for what changes the node or takes long; who collects it is nobody's concern here.
+macro_rules! step {
+    ($name:literal $(, $($field:tt)+)?) => {
+        debug_span!(
+            "node",
+            otel.name = $name,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            otel.status_description = Empty
+            $(, $($field)+)?
+        )
+    };
+}
+
+/// Does it within its span, which an error marks.
+async fn within<T>(span: Span, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let done = work.instrument(span.clone()).await;
+    if let Err(error) = &done {
+        span.record("otel.status_code", "ERROR");
+        span.record("otel.status_description", display(error));
+    }
+    done
+}
+
 impl NodeControl {
     /// Where the node is spoken to, for messages.
     pub fn address(&self) -> &str {
@@ -151,18 +179,21 @@ impl NodeControl {
 
     /// Writes memtables of these keyspaces to disk. None named: nothing is done.
     pub async fn flush(&self, keyspaces: &[String]) -> Result<()> {
-        either!(self, control => control.flush(keyspaces).await)
+        let span = step!("flush");
+        either!(self, control => within(span, control.flush(keyspaces)).await)
     }
 
     /// Takes a snapshot. A tag that exists (in one of the scope's keyspaces) is
     /// [`crate::NodeErrorKind::SnapshotExists`]. A scope that names nothing does nothing.
     pub async fn take_snapshot(&self, tag: &str, scope: &SnapshotScope, skip_flush: bool) -> Result<()> {
-        either!(self, control => control.take_snapshot(tag, scope, skip_flush).await)
+        let span = step!("take_snapshot");
+        either!(self, control => within(span, control.take_snapshot(tag, scope, skip_flush)).await)
     }
 
     /// Removes the snapshots with this tag from all tables. Succeeds when there are none.
     pub async fn clear_snapshot(&self, tag: &str) -> Result<()> {
-        either!(self, control => control.clear_snapshot(tag).await)
+        let span = step!("clear_snapshot");
+        either!(self, control => within(span, control.clear_snapshot(tag)).await)
     }
 
     /// Tags of all snapshots, ascending.
@@ -177,13 +208,15 @@ impl NodeControl {
         dirs: &[PathBuf],
         options: ImportOptions,
     ) -> Result<ImportOutcome> {
-        either!(self, control => control.import(table, dirs, options).await)
+        let span = step!("import", table = %table);
+        either!(self, control => within(span, control.import(table, dirs, options)).await)
     }
 
     /// Makes the node open `SSTables` that lie in the table's directory under unused ids.
     /// **Cassandra checks nothing here**: damaged files are opened too.
     pub async fn load_new_sstables(&self, table: &TableName) -> Result<()> {
-        either!(self, control => control.load_new_sstables(table).await)
+        let span = step!("load_new_sstables", table = %table);
+        either!(self, control => within(span, control.load_new_sstables(table)).await)
     }
 
     /// Has the node stream the `SSTables` that lie in `dir` to all nodes that own any of their partitions, itself
@@ -197,12 +230,14 @@ impl NodeControl {
     /// It is the loader within the node. `sstableloader` is a JVM of its own that needs a login, a configuration
     /// and a way to both ports of every node; it would bring nothing that this does not.
     pub async fn bulk_load(&self, dir: &Path) -> Result<Uuid> {
-        either!(self, control => control.bulk_load(dir).await)
+        let span = step!("bulk_load");
+        either!(self, control => within(span, control.bulk_load(dir)).await)
     }
 
     /// Drops what the node does not own from these tables.
     pub async fn cleanup(&self, keyspace: &str, tables: &[String]) -> Result<()> {
-        either!(self, control => control.cleanup(keyspace, tables).await)
+        let span = step!("cleanup");
+        either!(self, control => within(span, control.cleanup(keyspace, tables)).await)
     }
 
     /// Recomputes `system.size_estimates`.

@@ -9,6 +9,7 @@ use crate::{
     BackupName, ClusterName, JobId, PolicyName, TaskError,
     job::{JobKind, JobSpec, JobState, StageKind},
     task::{Finding, PlanResult, PreflightResult, SealResult, StillLocked},
+    trace::TraceId,
 };
 
 /// `202`: the job exists.
@@ -131,6 +132,10 @@ pub struct JobDetail {
     /// Bytes a second each node keeps to since somebody said so while it ran; 0: no limit. Absent: as it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// The trace that it is part of, where jobs are traced: what a tracing system knows it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub trace_id: Option<TraceId>,
     /// Its stages, in order.
     pub stages: Vec<StageProgress>,
     /// Its tasks, by stage and node.

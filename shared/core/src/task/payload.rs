@@ -78,6 +78,27 @@ impl TaskPayload {
         }
     }
 
+    /// The backup that it is about, if it is about one.
+    pub const fn backup(&self) -> Option<&BackupName> {
+        match self {
+            Self::Snapshot(task) => Some(&task.backup),
+            Self::Upload(task) => Some(&task.backup),
+            Self::Seal(task) => Some(&task.backup),
+            Self::Check(task) => Some(&task.backup),
+            Self::VerifyReport(task) => Some(&task.backup),
+            Self::Release(ReleaseTask { abort: Some((_, backup)), .. }) => Some(backup),
+            Self::Plan(task)
+            | Self::Preflight(task)
+            | Self::Download(task)
+            | Self::Schema(task)
+            | Self::Truncate(task)
+            | Self::Apply(task)
+            | Self::Settle(task)
+            | Self::Validate(task) => Some(&task.spec.backup),
+            Self::Release(_) | Self::Mark(_) | Self::Sweep(_) | Self::PurgeReport(_) => None,
+        }
+    }
+
     /// The stage such a task belongs to.
     pub const fn stage(&self) -> StageKind {
         match self {

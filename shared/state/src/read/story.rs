@@ -7,6 +7,7 @@ use ringvault_core::{
     api::{AttemptView, JobDetail, JobOutcome, PurgeOutcome, RestoreOutcome, TaskView, TransitionView},
     job::StageKind,
     task::TaskResult,
+    trace::TraceParent,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -33,9 +34,10 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
     let Some(summary) = jobs::summary(conn, id).await? else {
         return Ok(None);
     };
-    let job = sqlx::query!("select spec, stages, stage, rate_limit from jobs where id = $1", id.0)
-        .fetch_one(&mut *conn)
-        .await?;
+    let job =
+        sqlx::query!("select spec, stages, stage, rate_limit, traceparent from jobs where id = $1", id.0)
+            .fetch_one(&mut *conn)
+            .await?;
     let row = Row::new("job", &id);
     let kinds: Vec<StageKind> =
         job.stages.iter().map(|stage| row.word("stages", stage)).collect::<Result<_, _>>()?;
@@ -54,6 +56,7 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
         stages: progress_of(&kinds, summary.state, open, &counts),
         spec: row.spec(job.spec)?,
         rate_limit: job.rate_limit.map(word::big_count),
+        trace_id: job.traceparent.and_then(|text| text.parse::<TraceParent>().ok()).map(|own| own.trace),
         tasks: tasks.into_iter().map(|(_, task)| task).collect(),
         transitions: transitions(conn, id).await?,
         outcome,

@@ -53,6 +53,7 @@ fn sources(newest_first: &[SealRecord], host: HostId) -> Vec<Source<'_>> {
 
 impl Vault {
     /// What `backup`, which was begun, may reuse on the node `host`. Nothing, for a full backup.
+    #[tracing::instrument(name = "reuse base", level = "debug", skip_all)]
     pub async fn reuse_base(
         &self,
         cluster: &ClusterName,

@@ -138,6 +138,7 @@ impl CapturedSchema {
 
 impl Vault {
     /// Stores a captured schema. The same text from several nodes is one object.
+    #[tracing::instrument(name = "put schema", level = "debug", skip_all)]
     pub async fn put_schema(
         &self,
         cluster: &ClusterName,

@@ -142,6 +142,7 @@ impl SealRecord {
 impl Vault {
     /// Judges the backup by its accepted manifests and seals it. The same job again gets the same
     /// seal.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn seal(&self, task: &SealTask) -> VaultResult<SealRecord> {
         self.check_owner().await?;
         let (cluster, backup) = (&task.cluster, &task.backup);

@@ -181,6 +181,7 @@ impl Vault {
     }
 
     /// Puts an abort marker in the seal's place, unless something stands there.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn abort(
         &self,
         cluster: &ClusterName,

@@ -109,6 +109,7 @@ impl std::ops::AddAssign for Downloaded {
 /// Brings `files`, which may be read from a manifest while others are under way; files whose parts of
 /// a pack shall come together must come near each other, as they do in a manifest. Ends with all of them
 /// staged, or with the first error.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn download<I>(
     context: &TransferContext,
     config: DownloadConfig,

@@ -9,14 +9,19 @@
 //! The time is from the request's first byte to the answer's head, so that of a get is without its body
 //! and that of a put with it; how slow a reader is, or how a rate limit holds a body back, does not tell
 //! on it. A request whose caller has dropped it is not counted.
+//!
+//! Each is a span too, below whatever asked for it. This crate opens spans and knows nothing of who collects them; where
+//! nobody does, none is made.
 
 use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use tracing::{Span, debug_span, field::Empty};
 
 use super::StoreErrorKind;
 
@@ -165,6 +170,11 @@ impl RequestResult {
         }
     }
 
+    /// Whether it is an answer that nobody hopes for.
+    const fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::Throttled | Self::Unreachable | Self::Failed)
+    }
+
     /// Of an answer by HTTP.
     pub(super) const fn of_status(status: u16) -> Self {
         match status {
@@ -187,6 +197,26 @@ impl RequestResult {
             Kind::Throttled => Self::Throttled,
             Kind::Unreachable => Self::Unreachable,
             _ => Self::Failed,
+        }
+    }
+}
+
+/// A request on its way. Dropped before it [ended](Self::ended), it is not counted.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    requests: StoreRequests,
+    operation: StoreOperation,
+    at: Instant,
+    span: Span,
+}
+
+impl Sent {
+    /// How it ended.
+    pub(super) fn ended(self, result: RequestResult) {
+        self.requests.count(self.operation, result, self.at.elapsed());
+        self.span.record("result", result.as_str());
+        if result.is_failure() {
+            self.span.record("otel.status_code", "ERROR");
         }
     }
 }
@@ -226,8 +256,23 @@ impl RequestFigures {
 }
 
 impl StoreRequests {
+    /// A request for `object` (its key, or its path on the store without a query, which may hold a secret) is sent,
+    /// with a body of so many bytes.
+    pub(super) fn sent(&self, operation: StoreOperation, object: &str, bytes: u64) -> Sent {
+        let span = debug_span!(
+            "store",
+            otel.name = operation.as_str(),
+            otel.kind = "client",
+            object,
+            bytes,
+            result = Empty,
+            otel.status_code = Empty,
+        );
+        Sent { requests: self.clone(), operation, at: Instant::now(), span }
+    }
+
     /// Counts one.
-    pub(super) fn count(&self, operation: StoreOperation, result: RequestResult, took: Duration) {
+    fn count(&self, operation: StoreOperation, result: RequestResult, took: Duration) {
         let counters = &self.0[operation as usize];
         let seconds = took.as_secs_f64();
         let place = REQUEST_BOUNDS.iter().position(|bound| seconds <= *bound);

@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use ringvault_fault::around;
 use tokio::task::{JoinSet, spawn_blocking};
+use tracing::Instrument as _;
 
 use super::{
     ReuseBase, SnapshotSource, SourceItem, UploadConfig, UploadError,
@@ -68,6 +69,7 @@ pub struct Uploaded {
 
 /// Uploads a snapshot. Ends with the manifest stored, or with the first error once everything begun
 /// has been let go; what was finished by then is in the journal.
+#[tracing::instrument(name = "upload snapshot", level = "debug", skip_all)]
 pub async fn upload(context: &TransferContext, request: UploadRequest) -> Result<Uploaded, UploadError> {
     request.config.check()?;
     // Boxed, for it is large, and callers have futures of their own.
@@ -258,7 +260,7 @@ impl Engine {
         let Some(item) = self.pending.item(slot) else { return };
         let key = names::file_key(&self.bringer.header, item, &file.component, &self.bringer.hash_key);
         let bringer = Arc::clone(&self.bringer);
-        self.uploads.spawn(async move { bringer.bring_file(slot, file, key).await });
+        self.uploads.spawn(async move { bringer.bring_file(slot, file, key).await }.in_current_span());
     }
 
     async fn close_pack(&mut self) {
@@ -270,7 +272,7 @@ impl Engine {
     async fn bring_pack(&mut self, pack: crate::pack::ClosedPack<PackedFile>) {
         let memory = self.bringer.sender.memory_for(pack.body.len() as u64).await;
         let bringer = Arc::clone(&self.bringer);
-        self.uploads.spawn(async move { bringer.bring_pack(pack, memory).await });
+        self.uploads.spawn(async move { bringer.bring_pack(pack, memory).await }.in_current_span());
     }
 
     fn reuse(&mut self, slot: Slot, file: &LocalFile, at: Finished) {

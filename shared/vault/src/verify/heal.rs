@@ -66,6 +66,7 @@ struct Living {
 impl Vault {
     /// Heals every damaged object of the cluster whose content is in the vault elsewhere. Without
     /// markers it costs one request. What fails on the way is left, and the rest goes on.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub async fn heal(&self, cluster: &ClusterName, stop: &CancellationToken) -> VaultResult<HealOutcome> {
         let mut markers: BTreeMap<String, BadRecord> = BTreeMap::new();
         for marker in self.bad_records(cluster).await?.into_iter().filter(|bad| bad.healed_at.is_none()) {

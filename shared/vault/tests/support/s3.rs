@@ -2,25 +2,15 @@
 
 #![allow(dead_code, unreachable_pub)] // a module of several test binaries, each uses its part
 
-use std::env;
+#[path = "bucket.rs"]
+mod bucket;
 
-use aws_sdk_s3::{
-    Client,
-    config::{BehaviorVersion, Credentials, Region},
-};
 use futures::TryStreamExt as _;
-use ringvault_vault::{Store, VaultConfig};
-use tempfile::TempDir;
-use url::Url;
-use uuid::Uuid;
+use ringvault_vault::Store;
+
+pub use bucket::config;
 
 use crate::support::Lab;
-
-const BUCKET: &str = "ringvault-tests";
-
-fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this test with dev/test"))
-}
 
 /// A lab whose store is a folder of its own in the tests' bucket.
 pub async fn lab() -> Lab {
@@ -28,43 +18,8 @@ pub async fn lab() -> Lab {
     Lab::new(Store::open(&config).await.unwrap(), local)
 }
 
-/// A vault's settings for a folder of its own in the tests' bucket, with the files they name.
-pub async fn config() -> (VaultConfig, TempDir) {
-    let endpoint = variable("RINGVAULT_TEST_S3_ENDPOINT");
-    let access = variable("RINGVAULT_TEST_S3_ACCESS_KEY");
-    let secret = variable("RINGVAULT_TEST_S3_SECRET_KEY");
-    create_bucket(&endpoint, &access, &secret).await;
-
-    let local = tempfile::tempdir().unwrap();
-    let (access_file, secret_file) = (local.path().join("access"), local.path().join("secret"));
-    std::fs::write(&access_file, access).unwrap();
-    std::fs::write(&secret_file, secret).unwrap();
-    let mut config = VaultConfig::at(Url::parse(&format!("s3://{BUCKET}/{}", Uuid::new_v4())).unwrap());
-    config.endpoint = Some(Url::parse(&endpoint).unwrap());
-    config.access_key_file = Some(access_file);
-    config.secret_key_file = Some(secret_file);
-    (config, local)
-}
-
 /// Deletes what a test stored.
 pub async fn clean(lab: &Lab) {
     let keys: Vec<_> = lab.store.list("").map_ok(|object| object.key).try_collect().await.unwrap();
     assert!(lab.store.delete_many(&keys).await.unwrap().is_empty());
-}
-
-async fn create_bucket(endpoint: &str, access: &str, secret: &str) {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(endpoint)
-        .region(Region::new("us-east-1"))
-        .force_path_style(true)
-        .credentials_provider(Credentials::new(access, secret, None, None, "tests"))
-        .build();
-    if let Err(error) = Client::from_conf(config).create_bucket().bucket(BUCKET).send().await {
-        let error = error.into_service_error();
-        assert!(
-            error.is_bucket_already_owned_by_you() || error.is_bucket_already_exists(),
-            "bucket {BUCKET} at {endpoint}: {error}"
-        );
-    }
 }

@@ -1,7 +1,5 @@
 //! Counts what the crate sends, attempt by attempt.
 
-use std::time::Instant;
-
 use async_trait::async_trait;
 use object_store::{
     ClientOptions,
@@ -39,13 +37,14 @@ impl HttpService for Counted {
         let has = |name| request.headers().contains_key(name);
         let copies = has("x-goog-copy-source") || has("x-ms-copy-source");
         let operation = StoreOperation::of_http(request.method().as_str(), &uri, copies);
-        let began = Instant::now();
+        let path = uri.split('?').next().unwrap_or_default();
+        let sent = self.requests.sent(operation, path, request.body().content_length() as u64);
         let answer = self.client.execute(request).await;
         let result = match &answer {
             Ok(answer) => RequestResult::of_status(answer.status().as_u16()),
             Err(_) => RequestResult::Unreachable,
         };
-        self.requests.count(operation, result, began.elapsed());
+        sent.ended(result);
         answer
     }
 }

@@ -16,7 +16,6 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -172,10 +171,10 @@ impl FolderStore {
         key: &str,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
-        let began = Instant::now();
+        let sent = self.requests.sent(StoreOperation::of_name(operation), key, 0);
         let done = self.uncounted(operation, key, work).await;
         let result = done.as_ref().map_or_else(|e| RequestResult::of_kind(e.kind), |_| RequestResult::Ok);
-        self.requests.count(StoreOperation::of_name(operation), result, began.elapsed());
+        sent.ended(result);
         done
     }
 

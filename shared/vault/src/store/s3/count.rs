@@ -1,7 +1,5 @@
 //! Counts what the SDK sends, attempt by attempt.
 
-use std::time::Instant;
-
 use aws_sdk_s3::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
@@ -12,18 +10,11 @@ use aws_sdk_s3::{
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 
 use super::failure;
-use crate::store::{RequestResult, StoreOperation, StoreRequests};
+use crate::store::{RequestResult, StoreOperation, StoreRequests, requests::Sent};
 
 /// Stands in the client; clones of the store count together.
 #[derive(Debug)]
 pub(super) struct Counting(pub(super) StoreRequests);
-
-/// An attempt is on its way.
-#[derive(Debug, Clone)]
-struct Sent {
-    operation: StoreOperation,
-    at: Instant,
-}
 
 impl Storable for Sent {
     type Storer = StoreReplace<Self>;
@@ -43,7 +34,9 @@ impl Intercept for Counting {
         let request = context.request();
         let copies = request.headers().get("x-amz-copy-source").is_some();
         let operation = StoreOperation::of_http(request.method(), request.uri(), copies);
-        bag.interceptor_state().store_put(Sent { operation, at: Instant::now() });
+        let path = request.uri().split('?').next().unwrap_or_default();
+        let bytes = request.headers().get("content-length").and_then(|length| length.parse().ok());
+        bag.interceptor_state().store_put(self.0.sent(operation, path, bytes.unwrap_or_default()));
         Ok(())
     }
 
@@ -54,7 +47,7 @@ impl Intercept for Counting {
         bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         // Nothing was sent where there are no credentials, for one.
-        let Some(Sent { operation, at }) = bag.load::<Sent>().cloned() else { return Ok(()) };
+        let Some(sent) = bag.load::<Sent>().cloned() else { return Ok(()) };
         bag.interceptor_state().unset::<Sent>();
         let failed = context.output_or_error().is_some_and(|outcome| outcome.is_err());
         let result = match context.response() {
@@ -64,7 +57,7 @@ impl Intercept for Counting {
                 result_of(answer.status().as_u16(), body, failed)
             }
         };
-        self.0.count(operation, result, at.elapsed());
+        sent.ended(result);
         Ok(())
     }
 }
