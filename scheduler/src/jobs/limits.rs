@@ -1,20 +1,25 @@
-//! How fast a job's nodes may send and fetch, said while it is under way.
+//! How fast a job's nodes may go, said while it is under way.
 
-use ringvault_core::JobId;
+use ringvault_core::{JobId, api::RateLimit};
 use ringvault_fault::around;
-use ringvault_state::StateError;
+use ringvault_state::{StateError, registry::topologies};
 
-use super::ControlError;
+use super::{ControlError, have_nodes};
 use crate::{Context, audit, workflow::Step};
 
-/// Has each node of a job keep to so many bytes a second (0: no limit) from now on, on behalf of `actor`. What runs is
-/// told at once; what begins later begins with it, retries as well.
-pub async fn set_rate(
+/// Has each node of a job, or each of one data center, keep to this from now on, on behalf of `actor`. What runs is told
+/// at once; what begins later begins with it, retries as well.
+pub async fn set_limits(
     ctx: &Context,
     job: JobId,
-    bytes_per_second: u64,
+    limit: &RateLimit,
     actor: &str,
 ) -> Result<(), ControlError> {
+    let limits = limit.limits();
+    if limits.is_empty() {
+        let why = "give bytes_per_second, requests_per_second or both".to_owned();
+        return Err(ControlError::InvalidLimit { job, field: "bytes_per_second", why });
+    }
     let mut tx = ctx.db.begin().await.map_err(StateError::from)?;
     let step = Step::lock(ctx, &mut tx, job, actor).await.map_err(ControlError::Drive)?;
     let mut step = step.ok_or(ControlError::UnknownJob { job })?;
@@ -22,10 +27,17 @@ pub async fn set_rate(
     if !kind.has_rate_limit() || state.is_final() || state.is_ending() {
         return Err(ControlError::NoRate { job, kind, state });
     }
-    step.set_rate(bytes_per_second).await.map_err(ControlError::Drive)?;
-    audit::job_rate(step.conn, &step.job, actor, bytes_per_second).await?;
+    let data_center = limit.data_center.as_deref();
+    let ring = topologies::present(step.conn, step.job.cluster()).await?;
+    have_nodes(&ring, step.job.cluster(), data_center).map_err(|why| ControlError::InvalidLimit {
+        job,
+        field: "data_center",
+        why,
+    })?;
+    step.set_limits(data_center, limits).await.map_err(ControlError::Drive)?;
+    audit::job_limits(step.conn, &step.job, actor, limit).await?;
     ringvault_state::commit(tx, around!("job.rate")).await?;
-    tracing::info!(%job, bytes_per_second, actor, "a job's rate was set");
+    tracing::info!(%job, ?limit, actor, "a job's limits were set");
     ctx.wake.all();
     Ok(())
 }
