@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ringvault_core::{ClusterName, job::JobSpec};
+use ringvault_core::{ClusterName, api::RateLimit, job::JobSpec};
 use ringvault_fault::around;
 use ringvault_state::{
     PgConnection, StateError, StateResult,
@@ -61,15 +61,15 @@ pub(crate) async fn job_told(
 }
 
 /// A job's nodes were told how fast they may go.
-pub(crate) async fn job_rate(
+pub(crate) async fn job_limits(
     conn: &mut PgConnection,
     job: &JobRow,
     actor: &str,
-    bytes_per_second: u64,
+    limit: &RateLimit,
 ) -> StateResult<()> {
     let mut details = about(job);
-    if let Some(fields) = details.as_object_mut() {
-        fields.insert("bytes_per_second".to_owned(), json!(bytes_per_second));
+    if let (Some(fields), Value::Object(said)) = (details.as_object_mut(), json!(limit)) {
+        fields.extend(said);
     }
     of_job(conn, job, actor, "job.rate", &details).await
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use ringvault_core::{job::JobState, task::TaskPayload};
+use ringvault_core::{api::RateLimit, job::JobState, task::TaskPayload};
 use ringvault_queue::{
     TaskMessage,
     message::{Control, TaskOffer},
@@ -20,12 +20,16 @@ fn rate(offer: &TaskOffer) -> Option<u64> {
     }
 }
 
+fn bytes(a_second: u64) -> RateLimit {
+    RateLimit { bytes_per_second: Some(a_second), ..RateLimit::default() }
+}
+
 /// What running tasks were told of a rate since the last look.
 async fn told(lab: &Lab) -> Vec<Option<u64>> {
     let messages = lab.outbox().await;
     let rates = messages.into_iter().filter_map(|message| match message {
         TaskMessage::Control(control) => match control.action {
-            Control::SetRateLimit { bytes_per_second } => Some(bytes_per_second),
+            Control::SetRateLimit { bytes_per_second, .. } => Some(bytes_per_second),
             _ => None,
         },
         _ => None,
@@ -52,7 +56,7 @@ async fn what_runs_is_told_and_what_begins_later_begins_with_it(db: PgPool) {
     }
     assert!(told(&lab).await.is_empty(), "nobody has said anything");
 
-    jobs::set_rate(&lab.ctx, job, 50, "tester").await.expect("set");
+    jobs::set_limits(&lab.ctx, job, &bytes(50), "tester").await.expect("set");
     assert_eq!(told(&lab).await, [Some(50); 2], "those that run");
     lab.report(&lab.worker_of(&workers, waiting).await.started(waiting)).await;
     assert_eq!(told(&lab).await, [Some(50)], "it was offered with the former rate");
@@ -63,7 +67,7 @@ async fn what_runs_is_told_and_what_begins_later_begins_with_it(db: PgPool) {
     }
     assert_eq!(lab.state(job).await, JobState::Failed);
 
-    jobs::set_rate(&lab.ctx, job, 0, "tester").await.expect("set");
+    jobs::set_limits(&lab.ctx, job, &bytes(0), "tester").await.expect("set");
     jobs::control(&lab.ctx, job, Action::Retry, "tester").await.expect("retried");
     let again = lab.offers().await;
     assert_eq!(again.iter().map(rate).collect::<Vec<_>>(), [Some(0)], "no limit, also for a retry");
@@ -72,7 +76,7 @@ async fn what_runs_is_told_and_what_begins_later_begins_with_it(db: PgPool) {
     lab.run(&workers).await;
     assert_eq!(lab.state(job).await, JobState::Succeeded);
     lab.assert_replays(job).await;
-    let over = jobs::set_rate(&lab.ctx, job, 9, "tester").await.expect_err("it is over");
+    let over = jobs::set_limits(&lab.ctx, job, &bytes(9), "tester").await.expect_err("it is over");
     assert_eq!(over.code(), "RV-JOB-RATE");
     assert!(over.to_string().contains("it is succeeded"), "{over}");
     let deeds: i64 = sqlx::query_scalar("select count(*) from audit where action = 'job.rate'")
@@ -89,6 +93,6 @@ async fn what_moves_at_no_rate_is_refused(db: PgPool) {
     lab.submit(backup("b1"), "b").await;
     lab.run(&workers).await;
     let verify = lab.submit(spec(json!({"kind": "verify", "cluster": "c", "backup": "b1"})), "v").await.job;
-    let refused = jobs::set_rate(&lab.ctx, verify, 9, "tester").await.expect_err("a verify");
+    let refused = jobs::set_limits(&lab.ctx, verify, &bytes(9), "tester").await.expect_err("a verify");
     assert!(refused.is_refusal() && refused.to_string().contains("a verify has no rate"), "{refused}");
 }

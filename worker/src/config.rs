@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU64,
     path::{Path, PathBuf},
 };
 
@@ -214,6 +215,8 @@ pub struct WorkerSection {
     /// written as `200MiB`. No limit when absent.
     #[serde(deserialize_with = "rate")]
     pub rate_limit: Option<u64>,
+    /// Requests a second that all of the worker keeps to at its stores, beside the limits of jobs. No limit when absent.
+    pub request_limit: Option<NonZeroU64>,
 }
 
 /// Reads `200MiB`.
@@ -234,6 +237,7 @@ impl Default for WorkerSection {
             stage_dir: None,
             hello_seconds: 60,
             rate_limit: None,
+            request_limit: None,
         }
     }
 }
@@ -382,6 +386,17 @@ jolokia_url = "http://127.0.0.1:8778/jolokia/"
         for wrong in ["\"0\"", "\"fast\"", "200"] {
             let error = with(wrong).unwrap_err().to_string();
             assert!(error.contains("rate_limit") || error.contains("line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_node_has_a_limit_of_requests_if_it_is_given_one() {
+        let with = |limit: &str| read(&format!("{GOOD}[worker]\nrequest_limit = {limit}\n"));
+        assert_eq!(read(GOOD).unwrap().worker.request_limit, None);
+        assert_eq!(with("200").unwrap().worker.request_limit.map(NonZeroU64::get), Some(200));
+        for wrong in ["0", "-1", "\"200\"", "2.5"] {
+            let error = with(wrong).unwrap_err().to_string();
+            assert!(error.contains("request_limit") || error.contains("line"), "{error}");
         }
     }
 

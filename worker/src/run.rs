@@ -1,10 +1,10 @@
 //! From configuration to a running worker, and out again.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU64, sync::Arc, time::Duration};
 
 use ringvault_queue::{KeyRing, Problem, Role, Session, SessionState, topology::worker_queue};
 use ringvault_telemetry::{LogFormat, Program};
-use ringvault_vault::Vault;
+use ringvault_vault::{Vault, throttle::Throttle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -140,7 +140,8 @@ async fn open_vault(config: &WorkerConfig) -> Result<Vault, Fatal> {
     std::fs::create_dir_all(&scratch)
         .map_err(|error| Fatal::setup("RV-CONFIG", format!("state folder {}: {error}", scratch.display())))?;
     let opened = async {
-        let vault = Vault::open(&config.vault).await?;
+        let limit = Throttle::new(config.worker.request_limit.map(NonZeroU64::get));
+        let vault = Vault::open_within(&config.vault, &limit).await?;
         vault.check_owner().await?;
         Ok::<_, ringvault_vault::VaultError>(vault)
     };

@@ -16,11 +16,11 @@ use ringvault_core::{
     cluster::RequiredCoverage,
     job::{BackupMode, StageKind},
     selection::Selection,
-    task::{ReleaseTask, SnapshotTask, TaskPayload},
+    task::{MarkTask, ReleaseTask, SnapshotTask, TaskPayload},
 };
 use ringvault_queue::{
     Beat, Consumer, Envelope, KeyRing, Publish, Report, Role, Session, TaskMessage,
-    message::{NodeDescribe, StopReason, TaskGrant, TaskOffer, TaskStarted},
+    message::{Control, NodeDescribe, StopReason, TaskControl, TaskGrant, TaskOffer, TaskStarted},
     topology,
 };
 use ringvault_vault::Vault;
@@ -182,6 +182,14 @@ impl Stage {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
+    /// The sum of a metric's series.
+    async fn metric(&self, name: &str) -> f64 {
+        let page = self.http("/metrics").await.1;
+        let series =
+            page.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
     /// Waits until the worker has ended.
     async fn ended(&mut self) {
         if let Some(running) = self.running.take() {
@@ -208,7 +216,7 @@ fn config(folder: &Path, amqp: &str, node: u16) -> WorkerConfig {
     let key_file = file("key", &"07".repeat(32));
     let text = format!(
         "cluster = \"c\"\nstate_dir = \"{state}\"\n[rabbitmq]\nurl_file = \"{amqp}\"\n\
-         [worker]\nhello_seconds = 5\n[vault]\nurl = \"file://{vault}\"\n[signing]\nkey_file = \"{key}\"\n\
+         [worker]\nhello_seconds = 5\n[vault]\nurl = \"file://{vault}\"\ndeployment = \"test\"\n[signing]\nkey_file = \"{key}\"\n\
          [cassandra]\ncql = \"127.0.0.1:{node}\"\ncontrol = \"jolokia\"\n\
          jolokia_url = \"http://127.0.0.1:{node}/jolokia/\"\nquestion_timeout_seconds = 3\n",
         state = folder.join("state").display(),
@@ -228,6 +236,7 @@ fn offer(epoch: u32, grant_within_seconds: u32, payload: TaskPayload) -> TaskOff
         dispatch_seq: 1,
         grant_within_seconds,
         deadline: None,
+        request_limit: None,
         payload,
     }
 }
@@ -255,6 +264,16 @@ fn snapshot() -> TaskPayload {
         policy: None,
         tags: std::collections::BTreeMap::new(),
         lock_seconds: None,
+    })
+}
+
+/// Asks the vault for much: twice a backup.
+fn mark(backups: usize) -> TaskPayload {
+    TaskPayload::Mark(MarkTask {
+        job: JobId::generate(),
+        cluster: ClusterName::new("c").unwrap(),
+        expire: Vec::new(),
+        dead: (0..backups).map(|n| BackupName::new(format!("b{n}")).unwrap()).collect(),
     })
 }
 
@@ -430,5 +449,63 @@ async fn the_worker_tells_prometheus_what_it_did() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     promtool_takes(&page);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_keeps_to_its_requests_a_second_until_it_is_told_otherwise() {
+    const REQUESTS: &str = "ringvault_store_requests_total";
+    let mut stage = Stage::set().await;
+    let slow = TaskOffer { stage: StageKind::Mark, request_limit: Some(10), ..offer(1, 60, mark(150)) };
+    stage.tell(TaskMessage::Offer(slow)).await;
+    let started = stage.started().await;
+    let before = stage.metric(REQUESTS).await;
+    let began = Instant::now();
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    let mut asked = 0.0;
+    while began.elapsed() < Duration::from_secs(4) {
+        asked = stage.metric(REQUESTS).await - before;
+        let most = began.elapsed().as_secs_f64() * 10.0 + 11.0;
+        assert!(asked <= most, "{asked} requests in {:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(asked >= 15.0, "nor does it hold back more than it has to: {asked} requests in four seconds");
+    let held_back = stage.metric("ringvault_throttled_requests_seconds_total").await;
+    assert!((2.0..5.0).contains(&held_back), "{held_back}");
+
+    let unlimited = Control::SetRateLimit { bytes_per_second: None, requests_per_second: None };
+    let told = TaskControl { task: started.task, epoch: started.epoch, action: unlimited };
+    stage.tell(TaskMessage::Control(told)).await;
+    let ended = stage.report().await;
+    assert!(matches!(ended, Report::Succeeded(_)), "{ended:?}");
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "thirty seconds at the former pace: {:?}",
+        began.elapsed()
+    );
+    assert!(stage.metric(REQUESTS).await - before >= 300.0);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_for_its_turn_at_the_store_holds_up_no_shutdown() {
+    let mut stage = Stage::set().await;
+    let slow = TaskOffer { stage: StageKind::Mark, request_limit: Some(1), ..offer(1, 60, mark(150)) };
+    stage.tell(TaskMessage::Offer(slow)).await;
+    let started = stage.started().await;
+    stage.tell(TaskMessage::Grant(grant(&started))).await;
+    let until = Instant::now() + PATIENCE;
+    while stage.metric("ringvault_throttled_requests_seconds_total").await < 0.5 {
+        assert!(Instant::now() < until, "it does not wait");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let began = Instant::now();
+    stage.shutdown.cancel();
+    match stage.report().await {
+        Report::Stopped(stopped) => assert_eq!(stopped.task, started.task),
+        other => panic!("{other:?}"),
+    }
+    stage.ended().await;
+    assert!(began.elapsed() < Duration::from_secs(28), "{:?}", began.elapsed());
     stage.end().await;
 }

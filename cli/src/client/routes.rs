@@ -230,8 +230,8 @@ impl Client {
     }
 
     /// Sets how fast each of a job's nodes may go from now on.
-    pub(crate) async fn limit_job(&self, id: &str, limit: RateLimit) -> Outcome<JobSummary> {
-        self.ask(Ask::new(Method::POST, &["jobs", id, "rate-limit"]).body(&limit)?).await
+    pub(crate) async fn limit_job(&self, id: &str, limit: &RateLimit) -> Outcome<JobSummary> {
+        self.ask(Ask::new(Method::POST, &["jobs", id, "rate-limit"]).body(limit)?).await
     }
 
     /// Frees a cluster's id.

@@ -8,7 +8,7 @@ use ringvault_core::{
     api::{BackupSummary, NodeState, NodeView, Verification},
     backup::BackupState,
     cluster::RequiredCoverage,
-    job::{BackupMode, BackupSpec, JobSpec, PurgeSpec, VerifyLevel},
+    job::{BackupMode, BackupSpec, DataCenterLimits, JobSpec, ParallelScope, PurgeSpec, VerifyLevel},
 };
 use serde_json::json;
 
@@ -69,9 +69,15 @@ pub(crate) struct CreateArgs {
     /// Nodes that upload at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_parallel_nodes: Option<u32>,
+    /// Count these in the whole cluster, in each data_center or in each rack
+    #[arg(long, value_name = "SCOPE", requires = "max_parallel_nodes", default_value = "cluster", value_parser = word::<ParallelScope>)]
+    max_parallel_scope: ParallelScope,
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
+    /// At most so many requests a second and node to the store
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    request_limit: Option<u64>,
     /// Nobody can delete it for so long, such as 400d; never less than the vault's own period
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     lock: Option<Duration>,
@@ -180,7 +186,10 @@ async fn create(context: &Context, client: &Client, args: &CreateArgs) -> Outcom
         },
         tags: args.tags.iter().cloned().collect::<BTreeMap<_, _>>(),
         max_parallel_nodes: args.max_parallel_nodes,
+        max_parallel_scope: args.max_parallel_scope,
         rate_limit: args.rate_limit,
+        request_limit: args.request_limit,
+        data_centers: DataCenterLimits::new(),
         lock_seconds: args.lock.map(|lock| lock.as_secs()),
         policy: None,
     };

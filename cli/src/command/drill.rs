@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use ringvault_core::{
     BackupName, ClusterName,
-    job::{DrillSpec, JobSpec},
+    job::{DataCenterLimits, DrillSpec, JobSpec},
 };
 use serde_json::json;
 
@@ -50,6 +50,9 @@ pub(crate) struct RunArgs {
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
+    /// At most so many requests a second and node to the store
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    request_limit: Option<u64>,
     #[command(flatten)]
     start: StartArgs,
 }
@@ -88,6 +91,8 @@ async fn spec(client: &Client, args: &RunArgs) -> Outcome<DrillSpec> {
         selection: args.selection.selection(),
         method: args.method.asked(),
         rate_limit: args.rate_limit,
+        request_limit: args.request_limit,
+        data_centers: DataCenterLimits::new(),
         dc_map: data_centers(&args.dc_map)?,
         policy: None,
     })

@@ -1,6 +1,6 @@
 //! `ringvault job`: what is under way, stuck, done; and orders to it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, num::NonZeroU64};
 
 use clap::{Args, Subcommand};
 use ringvault_core::{
@@ -106,13 +106,26 @@ pub(crate) struct LimitArgs {
     #[command(flatten)]
     job: Named,
     /// Bytes a second of each node, such as 50MiB; none for no limit
-    #[arg(value_name = "RATE", value_parser = rate_or_none)]
-    rate: u64,
+    #[arg(value_name = "RATE", value_parser = unless_none(rate), required_unless_present = "requests")]
+    rate: Option<u64>,
+    /// Requests a second of each node to the store; none for no limit
+    #[arg(long, value_name = "N", value_parser = unless_none(requests))]
+    requests: Option<u64>,
+    /// Only of the nodes of this data center
+    #[arg(long, value_name = "DC")]
+    dc: Option<String>,
 }
 
-/// `50MiB` as bytes; `none` as 0, which is no limit.
-fn rate_or_none(text: &str) -> Result<u64, String> {
-    if text == "none" { Ok(0) } else { rate(text) }
+/// What `read` makes of a limit; `none` as 0, which is no limit.
+fn unless_none(read: fn(&str) -> Result<u64, String>) -> impl Fn(&str) -> Result<u64, String> + Clone {
+    move |text| if text == "none" { Ok(0) } else { read(text) }
+}
+
+fn requests(text: &str) -> Result<u64, String> {
+    match text.parse::<NonZeroU64>() {
+        Ok(number) => Ok(number.get()),
+        Err(_) => Err("it is a number from 1 on, or none for no limit".to_owned()),
+    }
 }
 
 fn state(text: &str) -> Result<String, String> {
@@ -230,10 +243,15 @@ async fn order(context: &Context, client: &Client, args: &OrderArgs, order: JobO
 
 async fn limit(context: &Context, client: &Client, args: &LimitArgs) -> Outcome<Exit> {
     let id = client.job(&args.job.job).await?.summary.id;
-    let limit = RateLimit { bytes_per_second: args.rate };
-    let summary = client.limit_job(&id.to_string(), limit).await?;
+    let limit = RateLimit {
+        bytes_per_second: args.rate,
+        requests_per_second: args.requests,
+        data_center: args.dc.clone(),
+    };
+    let summary = client.limit_job(&id.to_string(), &limit).await?;
     context.out.document(&summary, || {
-        format!("each node of {} goes {} from now on\n", summary.id, story::rate(args.rate))
+        let of = args.dc.as_ref().map(|dc| format!(" in {dc}")).unwrap_or_default();
+        format!("each node of {}{of} goes {} from now on\n", summary.id, story::limits(limit.limits()))
     })?;
     Ok(Exit::Ok)
 }

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
     BackupName, ClusterName, HostId,
-    job::{JobSpec, RestoreMethod, RestoreSpec},
+    job::{DataCenterLimits, JobSpec, RestoreMethod, RestoreSpec},
     restore::{DataCenterMap, InvalidRename, Renames},
     selection::Selection,
 };
@@ -79,6 +79,9 @@ pub(crate) struct WhatArgs {
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
+    /// At most so many requests a second and node to the store
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    request_limit: Option<u64>,
 }
 
 /// `restore plan`.
@@ -243,6 +246,8 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         with_auth: args.with_auth,
         plan_only,
         rate_limit: args.rate_limit,
+        request_limit: args.request_limit,
+        data_centers: DataCenterLimits::new(),
         rename,
         dc_map,
         nodes: args.node.clone(),

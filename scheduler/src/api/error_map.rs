@@ -58,6 +58,7 @@ impl From<ControlError> for ApiError {
             ControlError::NoRate { job, .. } => {
                 Self::conflict(code, text).next(format!("ringvault job show {job}"))
             }
+            ControlError::InvalidLimit { field, .. } => Self::usage(code, text).field(field),
             ControlError::InTheWay { other, .. } => {
                 Self::conflict(code, text).next(format!("ringvault job watch {other}"))
             }

@@ -248,23 +248,23 @@ async fn place_share(
     rows: &mut BTreeMap<TaskId, TaskRow>,
     loads: &mut BTreeMap<WorkerId, Load>,
 ) -> Result<usize, DriveError> {
-    let is_throttled = matches!(&step.job.spec, JobSpec::Backup(spec) if spec.max_parallel_nodes.is_some());
-    let mut uploads = if is_throttled { due::upload_room(step.conn, step.job.id).await? } else { None };
+    let mut uploads = due::upload_room(step.conn, &step.job).await?;
     let mut placed = 0;
     for Wish { task: Ready { id, kind, on_trial, .. }, place } in wishes {
         let Ok(seat) = place else { continue };
         let (kind, on_trial) = (*kind, *on_trial);
         let Some(mut task) = rows.remove(id).filter(|task| is_wanted(step, task)) else { continue };
         let load = loads.entry(seat.worker).or_default();
-        let is_full = kind == StageKind::Upload && uploads == Some(0);
+        let mut uploads = uploads.as_mut().filter(|_| kind == StageKind::Upload);
+        let is_full = uploads.as_ref().is_some_and(|room| !room.has_room(&task.parallel_group));
         if is_full || !seat.has_room(kind, *load, on_trial) {
             continue;
         }
         if step.apply_to_task(&mut task, &TaskEvent::Place { worker: seat.worker })? {
             placed += 1;
             take(load, kind, on_trial);
-            if kind == StageKind::Upload {
-                uploads = uploads.map(|room| room.saturating_sub(1));
+            if let Some(room) = &mut uploads {
+                room.take(&task.parallel_group);
             }
         }
     }

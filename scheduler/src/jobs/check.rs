@@ -31,6 +31,12 @@ pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
         JobSpec::Backup(spec) if spec.max_parallel_nodes == Some(0) => {
             Err(SubmitError::Invalid { field: "max_parallel_nodes", why: "begins with 1".to_owned() })
         }
+        JobSpec::Backup(spec)
+            if spec.max_parallel_nodes.is_none() && !spec.max_parallel_scope.is_cluster() =>
+        {
+            let why = "says among whom max_parallel_nodes counts, which is not given".to_owned();
+            Err(SubmitError::Invalid { field: "max_parallel_scope", why })
+        }
         JobSpec::Backup(BackupSpec { lock_seconds: Some(seconds), .. }) => {
             check_lock_seconds(*seconds).map_err(|why| SubmitError::Invalid { field: "lock_seconds", why })
         }
@@ -150,18 +156,6 @@ pub(super) async fn cluster(conn: &mut PgConnection, spec: &JobSpec) -> Result<(
         return Ok(());
     }
     Err(SubmitError::UnknownCluster { cluster: spec.cluster().clone() })
-}
-
-/// The data center that a backup is asked of has nodes.
-pub(super) async fn data_center(conn: &mut PgConnection, spec: &JobSpec) -> Result<(), SubmitError> {
-    let JobSpec::Backup(BackupSpec { cluster, dc: Some(dc), .. }) = spec else { return Ok(()) };
-    let ring = topologies::present(conn, cluster).await?;
-    if ring.nodes.is_empty() || ring.nodes.iter().any(|node| node.dc == *dc) {
-        return Ok(());
-    }
-    let known: BTreeSet<&str> = ring.nodes.iter().map(|node| node.dc.as_str()).collect();
-    let known = known.into_iter().collect::<Vec<_>>().join(", ");
-    Err(SubmitError::Invalid { field: "dc", why: format!("{dc:?} has no node; {cluster} has {known}") })
 }
 
 /// The keyspaces that a backup names were there when the ring was last seen.

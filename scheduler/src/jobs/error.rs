@@ -208,6 +208,16 @@ pub enum ControlError {
         /// Where it is.
         state: JobState,
     },
+    /// What was said of how fast it may go cannot hold.
+    #[error("job {job}: {field}: {why}")]
+    InvalidLimit {
+        /// The job.
+        job: JobId,
+        /// Of the limit's.
+        field: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// Another job must come first.
     #[error("job {job} cannot be retried while job {other} works on {cluster}")]
     InTheWay {
@@ -236,6 +246,7 @@ impl ControlError {
             Self::OutsideWindow { .. } => "RV-JOB-WINDOW",
             Self::InTheWay { .. } => "RV-JOB-IN-THE-WAY",
             Self::NoRate { .. } => "RV-JOB-RATE",
+            Self::InvalidLimit { .. } => "RV-JOB-LIMIT",
             Self::State(_) | Self::Drive(_) => "RV-STATE",
         }
     }

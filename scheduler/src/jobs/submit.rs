@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use ringvault_core::{
     BackupName, JobId,
     backup::default_backup_name,
-    job::{BackupSpec, DrillSpec, Job, JobSpec, stages_of},
+    job::{BackupSpec, DrillSpec, Job, JobSpec, Limits, stages_of},
     trace::TraceParent,
 };
 use ringvault_fault::around;
@@ -20,7 +20,7 @@ use ringvault_state::{
 use ringvault_vault::{StoreErrorKind, layout};
 use sha2::{Digest, Sha256};
 
-use super::{SubmitError, check};
+use super::{SubmitError, check, data_centers};
 use crate::{Context, workflow::announce};
 
 /// A job that somebody asks for.
@@ -203,7 +203,7 @@ pub async fn insert(
         requested_by: submission.requested_by.clone(),
         policy: check::policy_of(&submission.spec).cloned(),
         max_attempts: submission.max_attempts,
-        rate_limit: None,
+        said: Limits::default(),
         created_at,
         state_since: created_at,
         started_at: None,
@@ -215,7 +215,8 @@ pub async fn insert(
         trace: ringvault_telemetry::begin_job(submission.trace),
     };
     check::cluster(conn, &job.spec).await?;
-    check::data_center(conn, &job.spec).await?;
+    data_centers::asked_of(conn, &job.spec).await?;
+    data_centers::limited(conn, &job).await?;
     check::abilities(ctx, conn, &job.spec).await?;
     jobs::insert(conn, &job).await?;
     check::claim_backup(conn, &job).await?;

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod failure;
 mod outcome;
+mod places;
 mod purge;
 mod results;
 mod send;
@@ -50,6 +51,8 @@ pub struct Step<'a> {
     pub asked_with: Option<Uuid>,
     /// Who or what caused it, for the log.
     pub actor: String,
+    /// Where workers are, for what holds by data center.
+    places: places::Places,
     /// What is decided and not written yet.
     writes: Writes,
 }
@@ -64,6 +67,7 @@ impl<'a> Step<'a> {
     ) -> Result<Option<Self>, DriveError> {
         let Some(job) = jobs::lock(conn, job).await? else { return Ok(None) };
         let now = ringvault_state::now(conn).await?;
+        let places = places::Places::of(conn, [&job]).await?;
         Ok(Some(Self {
             ctx,
             conn,
@@ -71,6 +75,7 @@ impl<'a> Step<'a> {
             now,
             asked_with: None,
             actor: actor.into(),
+            places,
             writes: Writes::default(),
         }))
     }

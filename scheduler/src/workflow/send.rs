@@ -1,6 +1,6 @@
 //! Messages to workers, signed and put into the outbox with the state they announce.
 
-use ringvault_core::task::TaskState;
+use ringvault_core::{job::NodeLimits, task::TaskState};
 use ringvault_queue::{
     Envelope, Publish, TaskMessage,
     message::{Control, StopReason, TaskControl, TaskGrant, TaskOffer},
@@ -11,16 +11,15 @@ use ringvault_state::{
     tasks::{self, TaskRow},
 };
 
-use super::{DriveError, Step};
+use super::{DriveError, Step, places::Places};
 
 impl Step<'_> {
     /// Offers a task to the worker it is placed on.
     pub(super) fn send_offer(&mut self, task: &TaskRow) -> Result<(), DriveError> {
         let timeout = self.ctx.config.retry.dispatch_timeout;
+        let NodeLimits { rate_limit, request_limit } = self.limits_of(task);
         let mut payload = task.payload.clone();
-        if let Some(rate) = self.job.rate_limit {
-            payload.set_rate_limit(Some(rate));
-        }
+        payload.set_rate_limit(rate_limit);
         let offer = TaskMessage::Offer(TaskOffer {
             task: task.id,
             job: task.job,
@@ -29,6 +28,7 @@ impl Step<'_> {
             dispatch_seq: task.machine.dispatch_seq,
             grant_within_seconds: seconds(timeout),
             deadline: None,
+            request_limit,
             payload,
         });
         self.tell_worker(task, offer, true)
@@ -44,11 +44,8 @@ impl Step<'_> {
             nonce: self.asked_with,
         });
         self.tell_worker(task, grant, false)?;
-        // It may have been offered before the rate was set.
-        match self.job.rate_limit {
-            Some(rate) => self.send_rate(task, rate),
-            None => Ok(()),
-        }
+        // It may have been offered before they were set.
+        if self.job.said.is_empty() { Ok(()) } else { self.send_limits(task) }
     }
 
     /// Tells a running task to stop. Only a hint: every heartbeat of a task that should stop is
@@ -63,27 +60,43 @@ impl Step<'_> {
     }
 
     /// Tells a task, which may be running, how fast it may go from now on.
-    fn send_rate(&mut self, task: &TaskRow, bytes_per_second: u64) -> Result<(), DriveError> {
+    fn send_limits(&mut self, task: &TaskRow) -> Result<(), DriveError> {
+        let NodeLimits { rate_limit, request_limit } = self.limits_of(task);
         let control = TaskMessage::Control(TaskControl {
             task: task.id,
             epoch: task.machine.epoch,
-            action: Control::SetRateLimit { bytes_per_second: Some(bytes_per_second) },
+            action: Control::SetRateLimit {
+                bytes_per_second: rate_limit,
+                requests_per_second: request_limit,
+            },
         });
         self.tell_worker(task, control, false)
     }
 
-    /// Has the job's nodes keep to so many bytes a second (0: no limit): what is offered from now on, and what runs.
-    pub async fn set_rate(&mut self, bytes_per_second: u64) -> Result<(), DriveError> {
+    /// Has the job's nodes, or those of one data center, keep to these from now on: what is offered later, and what
+    /// runs.
+    pub async fn set_limits(
+        &mut self,
+        data_center: Option<&str>,
+        limits: NodeLimits,
+    ) -> Result<(), DriveError> {
         self.flush().await?;
-        self.job.rate_limit = Some(bytes_per_second);
+        self.job.said.say(data_center, limits);
+        self.places = Places::of(self.conn, [&self.job]).await?;
         jobs::save(self.conn, &self.job).await?;
         let stage = self.job.machine.stage;
         for task in tasks::lock_open(self.conn, self.job.id, stage, false).await? {
             if task.machine.state == TaskState::Running {
-                self.send_rate(&task, bytes_per_second)?;
+                self.send_limits(&task)?;
             }
         }
         self.flush().await
+    }
+
+    /// What the worker that has a task keeps to.
+    fn limits_of(&self, task: &TaskRow) -> NodeLimits {
+        let data_center = task.machine.worker.and_then(|worker| self.places.data_center_of(worker));
+        self.job.said.of(data_center).or(self.job.spec.limits().of(data_center))
     }
 
     fn tell_worker(

@@ -86,7 +86,7 @@ impl Step<'_> {
     ) -> Result<(), DriveError> {
         let mut rows = Vec::new();
         let mut lines = Vec::new();
-        for StageTask { placement, payload } in planned {
+        for StageTask { placement, payload, parallel_group } in planned {
             let task = TaskRow {
                 id: TaskId::generate(),
                 job: self.job.id,
@@ -95,6 +95,7 @@ impl Step<'_> {
                 kind,
                 cleanup,
                 placement,
+                parallel_group,
                 payload,
                 machine: Task::new(self.now),
                 result: None,

@@ -11,7 +11,7 @@ use ringvault_state::{
     tasks::{self, TaskRow},
 };
 
-use super::{DriveError, Step, writes::Writes};
+use super::{DriveError, Step, places::Places, writes::Writes};
 use crate::Context;
 
 /// Work on jobs under their locks.
@@ -22,6 +22,7 @@ pub struct Together<'a> {
     pub conn: &'a mut PgConnection,
     jobs: BTreeMap<JobId, JobRow>,
     now: DateTime<Utc>,
+    places: Places,
     writes: Writes,
 }
 
@@ -52,8 +53,9 @@ impl<'a> Together<'a> {
         jobs: impl IntoIterator<Item = JobRow>,
     ) -> Result<Self, DriveError> {
         let now = ringvault_state::now(conn).await?;
-        let jobs = jobs.into_iter().map(|job| (job.id, job)).collect();
-        Ok(Self { ctx, conn, jobs, now, writes: Writes::default() })
+        let jobs: BTreeMap<_, _> = jobs.into_iter().map(|job| (job.id, job)).collect();
+        let places = Places::of(conn, jobs.values()).await?;
+        Ok(Self { ctx, conn, jobs, now, places, writes: Writes::default() })
     }
 
     /// The jobs that are locked.
@@ -76,6 +78,7 @@ impl<'a> Together<'a> {
             now: self.now,
             asked_with: None,
             actor: actor.into(),
+            places: self.places.clone(),
             writes: std::mem::take(&mut self.writes),
         })
     }

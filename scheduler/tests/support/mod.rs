@@ -134,10 +134,16 @@ impl Lab {
 
     /// Announces `count` nodes of the cluster `c`, each with its worker.
     pub async fn nodes(&self, count: usize) -> Vec<Worker> {
-        let hosts: Vec<HostId> = (1..=count).map(host).collect();
-        let workers: Vec<Worker> = hosts.iter().map(|host| Worker::beside(*host)).collect();
+        self.nodes_in(&vec![("dc1", "r1"); count]).await
+    }
+
+    /// One in each of these data centers and racks.
+    pub async fn nodes_in(&self, places: &[(&str, &str)]) -> Vec<Worker> {
+        let ring: Vec<(HostId, &str, &str)> =
+            places.iter().zip(1..).map(|((dc, rack), number)| (host(number), *dc, *rack)).collect();
+        let workers: Vec<Worker> = ring.iter().map(|(host, _, _)| Worker::beside(*host)).collect();
         for worker in &workers {
-            self.beat(&worker.hello(&hosts)).await;
+            self.beat(&worker.hello_in(&ring)).await;
         }
         workers
     }

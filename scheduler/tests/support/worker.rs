@@ -39,14 +39,19 @@ impl Worker {
     }
 
     pub fn hello(&self, ring: &[HostId]) -> Beat {
+        self.hello_in(&ring.iter().map(|host| (*host, "dc1", "r1")).collect::<Vec<_>>())
+    }
+
+    /// In a ring of nodes in these data centers and racks.
+    pub fn hello_in(&self, ring: &[(HostId, &str, &str)]) -> Beat {
         let nodes = ring
             .iter()
             .enumerate()
-            .map(|(index, host)| Node {
+            .map(|(index, (host, dc, rack))| Node {
                 host_id: *host,
                 address: format!("10.0.0.{index}"),
-                dc: "dc1".to_owned(),
-                rack: "r1".to_owned(),
+                dc: (*dc).to_owned(),
+                rack: (*rack).to_owned(),
                 tokens: vec![Token(i64::try_from(index).expect("few nodes") * 100)],
             })
             .collect();

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use ringvault_core::{
     BackupName, ClusterName, JobId, PolicyName, TaskError,
     api::JobResult,
-    job::{Job, JobKind, JobSpec, StageKind},
+    job::{Job, JobKind, JobSpec, Limits, StageKind},
     trace::{JobTrace, SpanId, TraceParent},
 };
 use serde_json::Value;
@@ -47,8 +47,8 @@ pub struct JobRow {
     pub policy: Option<PolicyName>,
     /// Attempts of each task, where the policy says so.
     pub max_attempts: Option<u32>,
-    /// Bytes a second that each node keeps to since somebody said so while it ran; 0: no limit.
-    pub rate_limit: Option<u64>,
+    /// What its nodes keep to since somebody said so while it ran.
+    pub said: Limits,
     /// When it was accepted.
     pub created_at: DateTime<Utc>,
     /// Since when it is in its state.
@@ -144,6 +144,8 @@ struct Raw {
     cleanup_opened: bool,
     cleanup_until: Option<DateTime<Utc>>,
     rate_limit: Option<i64>,
+    request_limit: Option<i64>,
+    data_center_limits: Option<Value>,
     traceparent: Option<String>,
     trace_caller: Option<String>,
 }
@@ -170,7 +172,7 @@ impl Raw {
             machine,
             policy: row.maybe_word("policy", self.policy.as_deref())?,
             max_attempts: self.max_attempts.map(|n| row.count("max_attempts", n)).transpose()?,
-            rate_limit: self.rate_limit.map(word::big_count),
+            said: row.limits(self.rate_limit, self.request_limit, self.data_center_limits)?,
             outcome: row.maybe_json("outcome", self.outcome.map(Value::from))?,
             error: row.maybe_json("error", self.error)?,
             source: self.source,
@@ -193,7 +195,8 @@ pub async fn lock(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobR
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
+              outcome, error, cleanup_opened, cleanup_until, rate_limit, request_limit,
+              data_center_limits, traceparent, trace_caller
          from jobs where id = $1 for no key update",
         id.0
     )
@@ -210,7 +213,8 @@ pub async fn lock_free(conn: &mut PgConnection, ids: &[JobId]) -> StateResult<Ve
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
+              outcome, error, cleanup_opened, cleanup_until, rate_limit, request_limit,
+              data_center_limits, traceparent, trace_caller
          from jobs where id = any($1) order by id for no key update skip locked",
         &ids
     )
@@ -225,7 +229,8 @@ pub async fn load(conn: &mut PgConnection, id: JobId) -> StateResult<Option<JobR
         Raw,
         "select id, kind, spec, state, state_since, stages, stage, past_no_return, retry_until, source,
              idempotency_key, requested_by, policy, max_attempts, created_at, started_at, ended_at,
-             outcome, error, cleanup_opened, cleanup_until, rate_limit, traceparent, trace_caller
+              outcome, error, cleanup_opened, cleanup_until, rate_limit, request_limit,
+              data_center_limits, traceparent, trace_caller
          from jobs where id = $1",
         id.0
     )
@@ -239,7 +244,8 @@ pub async fn save(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
     sqlx::query!(
         "update jobs set state = $2, state_since = $3, stage = $4, past_no_return = $5,
              retry_until = $6, started_at = $7, ended_at = $8, outcome = $9,
-             error = $10, cleanup_opened = $11, cleanup_until = $12, rate_limit = $13, traceparent = $14
+              error = $10, cleanup_opened = $11, cleanup_until = $12, rate_limit = $13,
+              request_limit = $14, data_center_limits = $15, traceparent = $16
          where id = $1",
         job.id.0,
         job.machine.state.as_str(),
@@ -253,7 +259,12 @@ pub async fn save(conn: &mut PgConnection, job: &JobRow) -> StateResult<()> {
         word::maybe_json("a job's error", job.error.as_ref())?,
         job.cleanup_opened,
         job.cleanup_until,
-        job.rate_limit.map(word::big),
+        job.said.everywhere.rate_limit.map(word::big),
+        job.said.everywhere.request_limit.map(word::big),
+        word::maybe_json(
+            "a job's limits",
+            Some(&job.said.data_centers).filter(|limits| !limits.is_empty()),
+        )?,
         traceparent_of(job),
     )
     .execute(conn)

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use ringvault_core::job::{JobKind, JobSpec};
+use ringvault_core::job::{JobKind, JobSpec, Limits, NodeLimits};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
@@ -83,6 +83,20 @@ impl<'a> Row<'a> {
             JobKind::Purge => JobSpec::Purge(self.document("spec", value)?),
             JobKind::Drill => JobSpec::Drill(self.document("spec", value)?),
         })
+    }
+
+    /// What a job's nodes were told to keep to.
+    pub(crate) fn limits(
+        &self,
+        rate_limit: Option<i64>,
+        request_limit: Option<i64>,
+        data_centers: Option<Value>,
+    ) -> StateResult<Limits> {
+        let everywhere =
+            NodeLimits { rate_limit: rate_limit.map(big_count), request_limit: request_limit.map(big_count) };
+        let data_centers =
+            data_centers.map(|value| self.document("data_center_limits", value)).transpose()?;
+        Ok(Limits { everywhere, data_centers: data_centers.unwrap_or_default() })
     }
 
     /// A number that is never negative.

@@ -1,8 +1,9 @@
-//! A rate limit in bytes a second that can be changed while it is in use.
+//! A rate limit, in bytes or in requests a second, that can be changed while it is in use.
 //!
-//! A token bucket that may go into debt: a request is let through as soon as the bucket is not empty
+//! A token bucket that may go into debt: who asks is let through as soon as the bucket is not empty
 //! and takes all it needs, so a piece of any size passes without being cut, and the rate holds on
-//! average. The bucket holds at most one second's worth, which bounds the burst after a pause.
+//! average. The bucket holds at most one second's worth, which bounds the burst after a pause. Who asks
+//! first goes first, so that none of many waits for ever.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -21,13 +22,15 @@ const MAX_SLEEP: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Throttle {
     own: Arc<Shared>,
-    /// What holds for others too.
-    above: Option<Arc<Shared>>,
+    /// What holds for others too, the widest first.
+    above: Vec<Arc<Shared>>,
 }
 
 #[derive(Debug)]
 struct Shared {
     bucket: Mutex<Bucket>,
+    /// Whose turn it is, in the order of asking.
+    turn: tokio::sync::Mutex<()>,
     changed: Notify,
     held: Mutex<Held>,
     waited_micros: AtomicU64,
@@ -45,30 +48,32 @@ struct Held {
 
 #[derive(Debug)]
 struct Bucket {
-    /// Bytes a second; `None`: no limit.
+    /// Units a second; `None`: no limit.
     rate: Option<u64>,
-    /// Bytes that may go now; below zero: debt.
+    /// Units that may go now; below zero: debt.
     level: f64,
     filled_at: Instant,
 }
 
 impl Throttle {
-    /// A limit of `rate` bytes a second; none when absent or zero.
+    /// A limit of `rate` bytes, or requests, a second; none when absent or zero.
     pub fn new(rate: Option<u64>) -> Self {
         let bucket = Bucket { rate: rate.filter(|r| *r > 0), level: 0.0, filled_at: Instant::now() };
         let own = Arc::new(Shared {
             bucket: Mutex::new(bucket),
+            turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
             held: Mutex::default(),
             waited_micros: AtomicU64::new(0),
         });
-        Self { own, above: None }
+        Self { own, above: Vec::new() }
     }
 
-    /// The same limit, and that of `above` besides, which others keep to as well.
+    /// The same limit, and besides all that `above` keeps to, as others do as well.
     #[must_use]
     pub fn below(&self, above: &Self) -> Self {
-        Self { own: Arc::clone(&self.own), above: Some(Arc::clone(&above.own)) }
+        let above = above.above.iter().chain([&above.own]).cloned().collect();
+        Self { own: Arc::clone(&self.own), above }
     }
 
     /// No limit.
@@ -86,24 +91,21 @@ impl Throttle {
         self.own.changed.notify_waiters();
     }
 
-    /// Bytes a second; `None`: no limit.
+    /// Units a second; `None`: no limit.
     pub fn rate(&self) -> Option<u64> {
         self.own.bucket().rate
     }
 
-    /// Waits until `bytes` more may go. A wait that is dropped has taken nothing from the limit that it waited for.
-    pub async fn take(&self, bytes: u64) {
+    /// Waits until `units` more, bytes or requests, may go. A wait that is dropped has taken nothing from the limit
+    /// that it waited for.
+    pub async fn take(&self, units: u64) {
         let mut began: Option<Waiting<'_>> = None;
         for limit in self.above.iter().chain([&self.own]) {
-            loop {
-                let changed = limit.changed.notified();
-                let Some(delay) = limit.bucket().take(bytes) else { break };
-                began.get_or_insert_with(|| Waiting::begin(&self.own));
-                tokio::select! {
-                    () = sleep(delay.min(MAX_SLEEP)) => {}
-                    () = changed => {}
-                }
-            }
+            limit
+                .take(units, || {
+                    began.get_or_insert_with(|| Waiting::begin(&self.own));
+                })
+                .await;
         }
     }
 
@@ -125,6 +127,29 @@ impl Throttle {
 }
 
 impl Shared {
+    /// Waits for `units`, behind those who came before; `waits` is told when it has to.
+    async fn take(&self, units: u64, mut waits: impl FnMut()) {
+        if self.bucket().rate.is_none() {
+            return;
+        }
+        let _turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(_) => {
+                waits();
+                self.turn.lock().await
+            }
+        };
+        loop {
+            let changed = self.changed.notified();
+            let Some(delay) = self.bucket().take(units) else { break };
+            waits();
+            tokio::select! {
+                () = sleep(delay.min(MAX_SLEEP)) => {}
+                () = changed => {}
+            }
+        }
+    }
+
     fn bucket(&self) -> MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,9 +160,9 @@ impl Shared {
 }
 
 impl Bucket {
-    /// Takes `bytes`, or says how long to wait before asking again.
+    /// Takes `units`, or says how long to wait before asking again.
     #[allow(clippy::cast_precision_loss)] // a rate, not an account
-    fn take(&mut self, bytes: u64) -> Option<Duration> {
+    fn take(&mut self, units: u64) -> Option<Duration> {
         let rate = self.rate? as f64;
         let now = Instant::now();
         let gained = now.duration_since(self.filled_at).as_secs_f64() * rate;
@@ -146,7 +171,7 @@ impl Bucket {
         if self.level < 0.0 {
             return Some(Duration::from_secs_f64(-self.level / rate).max(Duration::from_millis(1)));
         }
-        self.level -= bytes as f64;
+        self.level -= units as f64;
         None
     }
 }
@@ -252,6 +277,48 @@ mod tests {
         let began = Instant::now();
         tight.take(1).await;
         assert!(began.elapsed() >= Duration::from_millis(190), "its own holds too");
+    }
+
+    #[tokio::test]
+    async fn who_asks_first_goes_first_and_who_goes_away_holds_up_nobody() {
+        let throttle = Throttle::new(Some(20));
+        throttle.take(1).await;
+        let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
+        let mut waiters = Vec::new();
+        for number in 0..6 {
+            let (throttle, done) = (throttle.clone(), done.clone());
+            let waiting = throttle.own.held().waiting;
+            let theirs = throttle.clone();
+            waiters.push(tokio::spawn(async move {
+                theirs.take(1).await;
+                done.send(number).unwrap();
+            }));
+            while throttle.own.held().waiting == waiting {
+                tokio::task::yield_now().await;
+            }
+        }
+        waiters[0].abort();
+        waiters[3].abort();
+        drop(done);
+        let mut came = Vec::new();
+        while let Some(number) = order.recv().await {
+            came.push(number);
+        }
+        assert_eq!(came, [1, 2, 4, 5]);
+        assert!(!throttle.is_holding_back());
+    }
+
+    #[tokio::test]
+    async fn of_limits_over_each_other_the_narrowest_holds() {
+        for narrow in 0..3 {
+            let rates = [0, 1, 2].map(|level| Some(if level == narrow { 1_000 } else { 1_000_000 }));
+            let [node, store, task] = rates.map(Throttle::new);
+            let task = task.below(&store.below(&node));
+            let began = Instant::now();
+            task.take(200).await;
+            task.take(1).await;
+            assert!(began.elapsed() >= Duration::from_millis(190), "limit {narrow}");
+        }
     }
 
     #[tokio::test]

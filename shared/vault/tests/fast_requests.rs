@@ -3,9 +3,12 @@
 #[path = "support/recorder.rs"]
 mod recorder;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{body::Body, http::Response};
@@ -16,6 +19,7 @@ use ringvault_vault::{
     Store, StoreErrorKind, VaultConfig,
     config::{Azure, Gcs},
     store::{PutIfAbsent, RequestResult, StoreOperation as Of},
+    throttle::Throttle,
 };
 use url::Url;
 
@@ -152,35 +156,106 @@ async fn an_object_that_a_store_only_says_it_made_is_sent_again() {
     }
 }
 
-#[tokio::test]
-async fn googles_and_azures_stores_are_counted_alike() {
-    let taken = |asked: &recorder::Asked| {
+/// A server in Google's and Azure's ways of speaking, to which every conditional put comes too late.
+async fn clouds() -> Recorder {
+    Recorder::start(|asked| {
         let taken =
             asked.header("x-goog-if-generation-match").is_some() || asked.header("if-none-match").is_some();
         let answer = Response::builder().status(if taken { 412 } else { 201 }).header("etag", "\"e\"");
         answer.body(Body::empty()).unwrap()
-    };
-    let files = tempfile::tempdir().unwrap();
+    })
+    .await
+}
+
+/// Settings for one of them.
+fn cloud(url: &str, server: &Recorder, files: &tempfile::TempDir) -> VaultConfig {
     let key = files.path().join("key");
     std::fs::write(&key, "a2V5").unwrap();
+    let mut config = VaultConfig::at(Url::parse(url).unwrap());
+    config.endpoint = Some(server.url.clone());
+    if url.starts_with("gs") {
+        config.gcs = Some(Gcs { credentials_file: None, anonymous: true });
+    } else {
+        let account = "account".to_owned();
+        config.azure = Some(Azure { account, account_key_file: Some(key), ..Azure::default() });
+    }
+    config
+}
+
+#[tokio::test]
+async fn googles_and_azures_stores_are_counted_alike() {
+    let files = tempfile::tempdir().unwrap();
     for url in ["gs://bucket/p", "az://container/p"] {
-        let server = Recorder::start(taken).await;
-        let mut config = VaultConfig::at(Url::parse(url).unwrap());
-        config.endpoint = Some(server.url.clone());
-        if url.starts_with("gs") {
-            config.gcs = Some(Gcs { credentials_file: None, anonymous: true });
-        } else {
-            config.azure = Some(Azure {
-                account: "account".to_owned(),
-                account_key_file: Some(key.clone()),
-                ..Azure::default()
-            });
-        }
-        let store = Store::open(&config).await.unwrap();
+        let server = clouds().await;
+        let store = Store::open(&cloud(url, &server, &files)).await.unwrap();
         store.put("a", Bytes::from_static(b"x")).await.unwrap();
         assert_eq!(store.put_if_absent("a", Bytes::from_static(b"x")).await.unwrap(), PutIfAbsent::Exists);
         assert_eq!(ends(&store, Of::Put), [1, 0, 1, 0, 0, 0, 0], "{url}");
         assert_eq!(store.requests().figures().len(), 1, "{url}");
         assert_eq!(server.take().len(), 2, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn every_attempt_takes_its_turn_of_a_limit_also_one_that_the_sdk_repeats() {
+    let tries = Arc::new(AtomicU32::new(0));
+    let busy = tries.clone();
+    let server = Recorder::start(move |asked| {
+        if asked.line.starts_with("PUT") && busy.fetch_add(1, Ordering::Relaxed) < 2 {
+            return Response::builder().status(503).body(Body::empty()).unwrap();
+        }
+        s3(asked, &[])
+    })
+    .await;
+    let files = tempfile::tempdir().unwrap();
+    let store = bucket(&server.url, &files).await;
+    let limit = Throttle::new(Some(4));
+    let limited = store.limited(&limit).unwrap();
+    let began = Instant::now();
+    limited.put("a", Bytes::from_static(b"x")).await.unwrap();
+    limited.head("a").await.unwrap();
+    limited.delete("a").await.unwrap();
+    assert_eq!(server.take().len(), 5);
+    assert!(began.elapsed() >= Duration::from_millis(990), "five, the first at once: {:?}", began.elapsed());
+    let waited = limit.waited();
+    assert!(waited < Duration::from_millis(1_900), "one turn each: {waited:?}");
+    // It is the same store, whose counts are one; whom the limit is not for does not wait.
+    assert_eq!(ends(&store, Of::Put), [1, 0, 0, 0, 2, 0, 0]);
+    limit.take(1_000_000).await;
+    store.head("a").await.unwrap();
+    let waits = tokio::spawn({
+        let limited = limited.clone();
+        async move { limited.head("a").await }
+    });
+    while !limit.is_holding_back() {
+        tokio::task::yield_now().await;
+    }
+    waits.abort();
+    assert!(waits.await.unwrap_err().is_cancelled() && !limit.is_holding_back());
+    assert_eq!(ends(&store, Of::Head), [2, 0, 0, 0, 0, 0, 0], "a wait that was dropped has asked nothing");
+    limit.set_rate(None);
+    limited.head("a").await.unwrap();
+    let put = store.requests().of(Of::Put);
+    assert!(put.took < Duration::from_millis(500), "what is measured is the store: {:?}", put.took);
+}
+
+#[tokio::test]
+async fn other_clouds_and_folders_keep_to_a_limit_too() {
+    let (server, files) = (clouds().await, tempfile::tempdir().unwrap());
+    let folder = VaultConfig::at(Url::from_directory_path(files.path()).unwrap());
+    for config in
+        [cloud("gs://bucket/p", &server, &files), cloud("az://container/p", &server, &files), folder]
+    {
+        let store = Store::open(&config).await.unwrap();
+        let limit = Throttle::new(Some(10));
+        let limited = store.limited(&limit).unwrap();
+        let began = Instant::now();
+        for _ in 0..4 {
+            limited.put("key", Bytes::from_static(b"x")).await.unwrap();
+        }
+        assert!(began.elapsed() >= Duration::from_millis(290), "{}: {:?}", config.url, began.elapsed());
+        assert_eq!(ends(&store, Of::Put), [4, 0, 0, 0, 0, 0, 0], "{}", config.url);
+        limit.take(1_000_000).await;
+        store.put("key", Bytes::from_static(b"y")).await.unwrap();
     }
 }

@@ -4,11 +4,14 @@
 mod s3;
 mod support;
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use ringvault_vault::{
     Store, StoreErrorKind,
     store::{MIN_PART, PutIfAbsent, RequestResult, StoreOperation as Of},
+    throttle::Throttle,
 };
 
 /// How often an operation ended in each way, in the order of [`RequestResult::ALL`].
@@ -57,4 +60,60 @@ async fn what_a_bucket_is_asked_is_counted() {
     assert_eq!(stranger.put("a/x", body()).await.unwrap_err().kind, StoreErrorKind::InvalidCredentials);
     assert_eq!(ends(&stranger, Of::Put), [0, 0, 0, 1, 0, 0, 0]);
     assert_eq!(ends(&store, Of::Put), [2, 0, 1, 0, 0, 0, 0], "another store counts for itself");
+}
+
+/// How many requests were answered.
+fn answered(store: &Store) -> u64 {
+    store.requests().figures().iter().map(|figures| figures.count).sum()
+}
+
+#[tokio::test]
+async fn no_more_requests_go_out_than_a_limit_allows_until_it_is_raised() {
+    const LIMIT: u64 = 25;
+    let (config, _files) = s3::config().await;
+    let store = Store::open(&config).await.unwrap();
+    let limit = Throttle::new(Some(LIMIT));
+    let limited = store.limited(&limit).unwrap();
+    let puts = tokio::spawn({
+        let limited = limited.clone();
+        let put = move |n| {
+            let limited = limited.clone();
+            async move { limited.put(&format!("a/{n}"), Bytes::from_static(b"x")).await.unwrap() }
+        };
+        // Far more at once than may go.
+        async move { futures::stream::iter(0..400).map(put).buffer_unordered(16).count().await }
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Asked in this order, neither lets too many pass.
+        let count = answered(&store);
+        #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
+        let most = began.elapsed().as_secs_f64() * LIMIT as f64 + LIMIT as f64 + 1.0;
+        #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
+        let sent = count as f64;
+        assert!(sent <= most, "{count} requests in {:?}", began.elapsed());
+    }
+    let count = answered(&store);
+    assert!(count >= 60, "nor does it hold back more than it has to: {count} in four seconds");
+    limit.set_rate(None);
+    let raised = Instant::now();
+    assert_eq!(puts.await.unwrap(), 400);
+    assert!(raised.elapsed() < Duration::from_secs(8), "{:?} for the rest", raised.elapsed());
+    assert_eq!(answered(&store), 400);
+    let keys: Vec<_> = store.list("a/").map_ok(|object| object.key).try_collect().await.unwrap();
+    assert!(store.delete_many(&keys).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_upload_that_waited_for_longer_than_a_line_may_stand_still_comes_through() {
+    let (config, _files) = s3::config().await;
+    let store = Store::open(&config).await.unwrap();
+    let limit = Throttle::new(Some(1));
+    limit.take(28).await;
+    let began = Instant::now();
+    store.limited(&limit).unwrap().put("a/late", vec![7; 3 << 20].into()).await.unwrap();
+    assert!(began.elapsed() > Duration::from_secs(25));
+    assert_eq!(ends(&store, Of::Put), [1, 0, 0, 0, 0, 0, 0], "sent once");
+    store.delete("a/late").await.unwrap();
 }

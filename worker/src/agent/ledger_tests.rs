@@ -16,6 +16,7 @@ fn offer(task: TaskId, epoch: u32, dispatch_seq: u32) -> TaskOffer {
         dispatch_seq,
         grant_within_seconds: 30,
         deadline: None,
+        request_limit: None,
         payload: TaskPayload::Release(ReleaseTask { job, abort: None, auth_copies: false, drill: false }),
     }
 }

@@ -244,9 +244,9 @@ impl Agent {
                 None if self.ledger.is_being_reported(task) => {}
                 None => self.send_stopped(task, epoch, StopReason::Gone),
             },
-            Control::SetRateLimit { bytes_per_second } => {
+            Control::SetRateLimit { bytes_per_second, requests_per_second } => {
                 if let Some(handle) = self.ledger.running(task, epoch) {
-                    handle.pace(*bytes_per_second);
+                    handle.pace(*bytes_per_second, *requests_per_second);
                 }
             }
         }

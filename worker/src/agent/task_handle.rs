@@ -50,6 +50,7 @@ pub struct TaskHandle {
     transfer: TransferProgress,
     steps: Arc<Mutex<Option<Progress>>>,
     throttle: Throttle,
+    requests: Throttle,
     /// Whether a scheduler has said how fast it may go since it began.
     is_paced: Arc<AtomicBool>,
 }
@@ -65,6 +66,7 @@ impl TaskHandle {
             transfer: TransferProgress::new(),
             steps: Arc::default(),
             throttle: Throttle::unlimited(),
+            requests: Throttle::unlimited(),
             is_paced: Arc::default(),
         }
     }
@@ -112,6 +114,11 @@ impl TaskHandle {
         &self.throttle
     }
 
+    /// The task's limit of requests to the store; likewise.
+    pub fn requests(&self) -> &Throttle {
+        &self.requests
+    }
+
     /// The rate that its work was asked for with. What was said since counts more.
     pub(crate) fn begin_at(&self, bytes_per_second: Option<u64>) {
         if bytes_per_second.is_some() && !self.is_paced.load(Ordering::Acquire) {
@@ -119,10 +126,18 @@ impl TaskHandle {
         }
     }
 
+    /// The requests a second that it was offered with. What was said since counts more.
+    pub(crate) fn begin_requests_at(&self, requests_per_second: Option<u64>) {
+        if !self.is_paced.load(Ordering::Acquire) {
+            self.requests.set_rate(requests_per_second);
+        }
+    }
+
     /// A scheduler says how fast it may go from now on.
-    pub(super) fn pace(&self, bytes_per_second: Option<u64>) {
+    pub(super) fn pace(&self, bytes_per_second: Option<u64>, requests_per_second: Option<u64>) {
         self.is_paced.store(true, Ordering::Release);
         self.throttle.set_rate(bytes_per_second);
+        self.requests.set_rate(requests_per_second);
     }
 
     /// For tasks that move no bytes through a transfer: `done` of `total` items, and what it is at.
@@ -145,7 +160,8 @@ impl TaskHandle {
     /// How far it is, as a heartbeat says it.
     pub fn progress(&self) -> Progress {
         let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        steps.unwrap_or_else(|| self.transfer.to_heartbeat(self.throttle.is_holding_back()))
+        let is_held_back = || self.throttle.is_holding_back() || self.requests.is_holding_back();
+        steps.unwrap_or_else(|| self.transfer.to_heartbeat(is_held_back()))
     }
 }
 
@@ -165,10 +181,14 @@ mod tests {
         assert_eq!(handle.throttle().rate(), None);
         handle.begin_at(Some(7));
         assert_eq!(handle.throttle().rate(), Some(7));
-        handle.pace(Some(9));
+        handle.begin_requests_at(Some(5));
+        assert_eq!(handle.requests().rate(), Some(5));
+        handle.pace(Some(9), Some(3));
         handle.begin_at(Some(7));
+        handle.begin_requests_at(Some(5));
         assert_eq!(handle.throttle().rate(), Some(9), "of the next transfer too");
-        handle.pace(Some(0));
-        assert_eq!(handle.throttle().rate(), None, "no limit");
+        assert_eq!(handle.requests().rate(), Some(3));
+        handle.pace(Some(0), None);
+        assert_eq!((handle.throttle().rate(), handle.requests().rate()), (None, None), "no limit");
     }
 }

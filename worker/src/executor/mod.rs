@@ -15,6 +15,8 @@ mod upload;
 mod vault_work;
 mod workspace;
 
+use std::sync::Arc;
+
 use ringvault_core::{
     TaskError, WorkerId,
     task::{TaskPayload, TaskResult},
@@ -33,11 +35,11 @@ use crate::{
 };
 use run_to_stop::{grace, run_to_stop};
 
-/// Executes tasks on one node.
-#[derive(Debug)]
+/// Executes tasks on one node. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Executor {
-    config: WorkerConfig,
-    node: Node,
+    config: Arc<WorkerConfig>,
+    node: Arc<Node>,
     vault: Vault,
     measures: Measures,
     /// What all of the node's transfers keep to together.
@@ -48,11 +50,18 @@ impl Executor {
     /// For this node and vault.
     pub fn new(config: WorkerConfig, node: Node, vault: Vault) -> Self {
         let rate = Throttle::new(config.worker.rate_limit);
+        let (config, node) = (Arc::new(config), Arc::new(node));
         Self { config, node, vault, measures: Measures::default(), rate }
     }
 
+    /// The same for one task: whatever it asks the store keeps to its limit.
+    fn for_task(&self, handle: &TaskHandle) -> Result<Self, TaskError> {
+        let vault = self.vault.limited(handle.requests()).map_err(|error| error.to_task_error())?;
+        Ok(Self { vault, ..self.clone() })
+    }
+
     /// The worker's configuration.
-    pub const fn config(&self) -> &WorkerConfig {
+    pub fn config(&self) -> &WorkerConfig {
         &self.config
     }
 
@@ -84,7 +93,12 @@ impl Executor {
             move |why| grace(&payload, why)
         };
         let run = self.measures.begin(offer.stage.as_str(), &handle);
-        let work = self.dispatch(offer.payload, &handle).instrument(span.clone());
+        handle.begin_requests_at(offer.request_limit);
+        let work = async {
+            let executor = self.for_task(&handle)?;
+            executor.dispatch(offer.payload, &handle).await
+        };
+        let work = work.instrument(span.clone());
         let outcome = run_to_stop(work, &handle.stop, grace).await;
         run.ended(match &outcome {
             Ok(_) => RunResult::Succeeded,

@@ -53,6 +53,8 @@ pub struct KindFigures {
     pub ended: [u64; RunResult::ALL.len()],
     /// How long rate limits held them back, summed over tasks.
     pub held_back: Duration,
+    /// How long limits of requests did, likewise.
+    pub requests_held_back: Duration,
     /// Bytes sent to the store and fetched from it.
     pub bytes_moved: u64,
 }
@@ -99,6 +101,7 @@ impl Measures {
 impl KindFigures {
     fn add(&mut self, handle: &TaskHandle) {
         self.held_back += handle.throttle().held_back();
+        self.requests_held_back += handle.requests().held_back();
         self.bytes_moved += handle.transfer().figures().bytes_moved;
     }
 }

@@ -48,6 +48,10 @@ pub fn write(of: Surroundings<'_>, measures: &Measures, requests: &StoreRequests
     each("worker_moved_bytes_total", Kind::Counter, help, |figures| number(figures.bytes_moved));
     let help = "Seconds in which a rate limit held a task's bytes back, by its kind.";
     each("throttled_seconds_total", Kind::Counter, help, |figures| figures.held_back.as_secs_f64());
+    let help = "Seconds in which a limit of requests to the store held a task back, by its kind.";
+    each("throttled_requests_seconds_total", Kind::Counter, help, |figures| {
+        figures.requests_held_back.as_secs_f64()
+    });
 
     page.metric("worker_tasks_total", Kind::Counter, "Runs of tasks that are over, by kind and result.");
     for (of, figures) in &by_kind {

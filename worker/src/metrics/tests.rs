@@ -14,7 +14,11 @@ async fn a_running_task_is_told_and_its_figures_stay_when_it_has_ended() {
     handle.throttle().set_rate(Some(1_000));
     handle.throttle().take(1_050).await;
     handle.throttle().take(1).await;
+    handle.requests().set_rate(Some(10));
+    handle.requests().take(2).await;
+    handle.requests().take(1).await;
     let during = of(&measures, "upload");
+    assert!(during.requests_held_back >= Duration::from_millis(190), "{:?}", during.requests_held_back);
     assert_eq!((during.running, during.ended, during.bytes_moved), (1, [0, 0, 0], 700));
     assert!(during.held_back >= Duration::from_millis(1_040), "{:?}", during.held_back);
     run.ended(RunResult::Succeeded);

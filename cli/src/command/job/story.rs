@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use ringvault_core::{
     TaskId,
     api::{JobDetail, TaskView},
-    job::JobState,
+    job::{JobState, NodeLimits},
     task::TaskState,
 };
 use serde::Serialize;
@@ -30,8 +30,12 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
     facts.add("Created", out.time(job.created_at));
     facts.add("Started", out.time_or_none(job.started_at));
     facts.add("Ended", out.time_or_none(job.ended_at));
-    if let Some(limit) = detail.rate_limit {
-        facts.add("Each node", format!("{}, as was said while it ran", rate(limit)));
+    let said = NodeLimits { rate_limit: detail.rate_limit, request_limit: detail.request_limit };
+    let by_data_center = detail.data_center_limits.iter().map(|(dc, said)| (format!("in {dc} "), *said));
+    for (of, said) in std::iter::once((String::new(), said)).chain(by_data_center) {
+        if !said.is_empty() {
+            facts.add("Each node", format!("{of}{}, as was said while it ran", limits(said)));
+        }
     }
     if let Some(trace) = detail.trace_id {
         facts.add("Trace", trace.to_string());
@@ -73,12 +77,17 @@ pub(super) fn show(out: &Output, detail: &JobDetail) -> String {
     text
 }
 
-/// A rate that was set, in words.
-pub(super) fn rate(bytes_per_second: u64) -> String {
-    match bytes_per_second {
+/// Limits that were set, in words.
+pub(super) fn limits(said: NodeLimits) -> String {
+    let rate = said.rate_limit.map(|rate| match rate {
         0 => "without a limit".to_owned(),
-        limit => format!("at {} a second at most", human::size(limit)),
-    }
+        rate => format!("at {} a second at most", human::size(rate)),
+    });
+    let requests = said.request_limit.map(|requests| match requests {
+        0 => "with any number of requests".to_owned(),
+        requests => format!("with {requests} requests a second at most"),
+    });
+    [rate, requests].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn asked_by(detail: &JobDetail) -> String {

@@ -30,7 +30,7 @@ use crate::{
         problem::{ApiError, ApiResult},
         route::Route,
     },
-    jobs::{Action, Submission, control, dry_control, dry_submit, set_rate, submit_job},
+    jobs::{Action, Submission, control, dry_control, dry_submit, set_limits, submit_job},
 };
 
 /// The answer to what creates a job.
@@ -80,7 +80,7 @@ pub(super) fn routes() -> Vec<Route> {
             .is("streamJobProgress", "A job's progress as server-sent events, to its end")
             .streams::<Document<JobProgress>>(),
         Route::post("/v1/jobs/{job}/rate-limit", Role::Operator, limit)
-            .is("limitJob", "Sets how fast each node of a backup, restore or drill may go from now on")
+            .is("limitJob", "Sets how fast each node of a backup, restore or drill, or each of a data center, may go from now on")
             .takes::<RateLimit>()
             .answers::<Document<JobSummary>>(200),
     ];
@@ -341,7 +341,7 @@ async fn limit(
     Body(limit): Body<RateLimit>,
 ) -> ApiResult<Json<Document<JobSummary>>> {
     let job = prefix::resolve(&mut *api.conn().await?, &text).await?;
-    set_rate(&api.ctx, job, limit.bytes_per_second, &caller.actor()).await?;
+    set_limits(&api.ctx, job, &limit, &caller.actor()).await?;
     let found = jobs::summary(&mut *api.conn().await?, job).await?;
     Ok(Json(Document::new(found.ok_or_else(|| vanished(&text))?)))
 }

@@ -12,7 +12,7 @@ use ringvault_core::{
     policy::{PolicyDocument, PolicyProblem, parse_policies},
 };
 use ringvault_fault::around;
-use ringvault_state::{StateError, policies as repository, read::policies};
+use ringvault_state::{StateError, policies as repository, read::policies, registry::topologies};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -28,7 +28,7 @@ use crate::{
         route::Route,
     },
     audit,
-    jobs::NO_LOCKS,
+    jobs::{NO_LOCKS, have_nodes},
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -133,6 +133,12 @@ async fn apply(
         if policy.lock.is_some() && api.ctx.vault.store().lock().is_none() {
             let detail = format!("policy {name}: lock {NO_LOCKS}; nothing was applied");
             return Err(ApiError::usage("RV-POLICY", detail).field(format!("policy.{name}.lock")));
+        }
+        let ring = topologies::present(&mut tx, &policy.cluster).await?;
+        let limited = policy.data_centers.keys().map(String::as_str);
+        if let Err(why) = have_nodes(&ring, &policy.cluster, limited) {
+            let detail = format!("policy {name}: data_centers: {why}; nothing was applied");
+            return Err(ApiError::usage("RV-POLICY", detail).field(format!("policy.{name}.data_centers")));
         }
     }
     let standing: BTreeMap<_, _> =

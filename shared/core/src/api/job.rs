@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{StageProgress, TaskView, TransitionView};
 use crate::{
     BackupName, ClusterName, JobId, PolicyName, TaskError,
-    job::{JobKind, JobSpec, JobState, StageKind},
+    job::{DataCenterLimits, JobKind, JobSpec, JobState, NodeLimits, StageKind},
     task::{Finding, PlanResult, PreflightResult, SealResult, StillLocked},
     trace::TraceId,
 };
@@ -132,6 +132,12 @@ pub struct JobDetail {
     /// Bytes a second each node keeps to since somebody said so while it ran; 0: no limit. Absent: as it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// Likewise, requests a second to the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
+    /// Likewise, of the nodes of single data centers, by their names.
+    #[serde(default, skip_serializing_if = "DataCenterLimits::is_empty")]
+    pub data_center_limits: DataCenterLimits,
     /// The trace that it is part of, where jobs are traced: what a tracing system knows it by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
@@ -146,12 +152,27 @@ pub struct JobDetail {
     pub outcome: JobOutcome,
 }
 
-/// How fast a job's nodes may send and fetch from now on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How fast a job's nodes may go from now on. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
-    /// Bytes a second of each node; 0: no limit.
-    pub bytes_per_second: u64,
+    /// Bytes a second that each node sends and fetches; 0: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<u64>,
+    /// Requests a second of each node to the store; 0: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_second: Option<u64>,
+    /// Only of the nodes of this data center; of all nodes when absent, and then nothing said of a single one counts
+    /// any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_center: Option<String>,
+}
+
+impl RateLimit {
+    /// As limits of a node.
+    pub const fn limits(&self) -> NodeLimits {
+        NodeLimits { rate_limit: self.bytes_per_second, request_limit: self.requests_per_second }
+    }
 }
 
 /// What came of a job. What does not belong to its kind is absent or empty.

@@ -1,6 +1,8 @@
 //! Jobs: what they are asked to do, the stages they go through, and the state machine that every
 //! one of them follows.
 
+mod limits;
+mod parallel;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
@@ -8,6 +10,8 @@ mod spec;
 mod stage;
 mod state;
 
+pub use limits::{DataCenterLimits, Limits, NodeLimits};
+pub use parallel::{ParallelRoom, ParallelScope};
 pub use plan::{
     Ended, JobContext, Placement, PlanError, StageTask, StageVerdict, TaskOutcome, plan_stage, snapshot_tag,
     stage_verdict,

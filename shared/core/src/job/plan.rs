@@ -32,6 +32,8 @@ pub struct StageTask {
     pub placement: Placement,
     /// What it does.
     pub payload: TaskPayload,
+    /// Upload: tasks of the same group share `max_parallel_nodes`.
+    pub parallel_group: String,
 }
 
 /// An ended task of an earlier stage.
@@ -147,15 +149,12 @@ pub fn plan_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTas
             let restore = spec.restore().ok_or(PlanError::MissingBackup)?;
             plan_restore_stage(ctx, &restore, stage)
         }
-        (JobSpec::Purge(spec), StageKind::Mark) => Ok(vec![StageTask {
-            placement: Placement::AnyWithDelete,
-            payload: TaskPayload::Mark(MarkTask {
-                job: ctx.job,
-                cluster: spec.cluster.clone(),
-                expire: ctx.expire.to_vec(),
-                dead: ctx.dead.to_vec(),
-            }),
-        }]),
+        (JobSpec::Purge(spec), StageKind::Mark) => Ok(vec![any_with_delete(TaskPayload::Mark(MarkTask {
+            job: ctx.job,
+            cluster: spec.cluster.clone(),
+            expire: ctx.expire.to_vec(),
+            dead: ctx.dead.to_vec(),
+        }))]),
         (JobSpec::Purge(spec), StageKind::Sweep | StageKind::Report) => {
             let mark = results(ctx, StageKind::Mark)
                 .find_map(|result| match result {
@@ -180,10 +179,7 @@ pub fn plan_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTas
                     })
                     .collect()
             };
-            Ok(payloads
-                .into_iter()
-                .map(|payload| StageTask { placement: Placement::AnyWithDelete, payload })
-                .collect())
+            Ok(payloads.into_iter().map(any_with_delete).collect())
         }
         (spec, stage) => Err(PlanError::WrongStage { kind: spec.kind().as_str(), stage }),
     }
@@ -244,7 +240,13 @@ fn plan_backup(
                 TaskResult::Snapshot(snapshot) => Some(snapshot.host_id),
                 _ => None,
             });
-            Ok(hosts.map(|host| on_node(host, payload.clone())).collect())
+            let group = |host| ctx.topology.node(host).map(|node| spec.max_parallel_scope.group_of(node));
+            Ok(hosts
+                .map(|host| StageTask {
+                    parallel_group: group(host).unwrap_or_default(),
+                    ..on_node(host, payload.clone())
+                })
+                .collect())
         }
         StageKind::Seal => {
             let nodes: Vec<NodeManifestRef> = results(ctx, StageKind::Upload)
@@ -302,7 +304,8 @@ fn plan_restore_stage(
         TaskResult::Plan(plan) => Some(PlanRef { key: plan.key.clone(), blake3: plan.blake3.clone()? }),
         _ => None,
     });
-    let task = |host_id| RestoreTask { job: ctx.job, spec: spec.clone(), host_id, plan: plan.clone() };
+    let task =
+        |host_id| RestoreTask { job: ctx.job, spec: spec.without_limits(), host_id, plan: plan.clone() };
     let planned_hosts = || {
         results(ctx, StageKind::Plan)
             .find_map(|result| match result {
@@ -347,11 +350,19 @@ fn plan_restore_stage(
 }
 
 fn on_node(host: HostId, payload: TaskPayload) -> StageTask {
-    StageTask { placement: Placement::Node(host), payload }
+    placed(Placement::Node(host), payload)
 }
 
 fn any(payload: TaskPayload) -> StageTask {
-    StageTask { placement: Placement::Any, payload }
+    placed(Placement::Any, payload)
+}
+
+fn any_with_delete(payload: TaskPayload) -> StageTask {
+    placed(Placement::AnyWithDelete, payload)
+}
+
+fn placed(placement: Placement, payload: TaskPayload) -> StageTask {
+    StageTask { placement, payload, parallel_group: String::new() }
 }
 
 fn results<'a>(ctx: &'a JobContext<'_>, stage: StageKind) -> impl Iterator<Item = &'a TaskResult> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::JobKind;
+use super::{DataCenterLimits, JobKind, ParallelScope};
 use crate::{
     BackupName, ClusterName, HostId, PolicyName,
     cluster::RequiredCoverage,
@@ -100,12 +100,21 @@ pub struct BackupSpec {
     /// Labels, kept with the backup.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Uploads at once over the cluster; no limit when absent.
+    /// Uploads at once; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel_nodes: Option<u32>,
+    /// Among whom these are counted.
+    #[serde(default, skip_serializing_if = "ParallelScope::is_cluster")]
+    pub max_parallel_scope: ParallelScope,
     /// Bytes a second each node may upload; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// Requests a second each node may make to the store; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
+    /// The same for the nodes of single data centers, by their names.
+    #[serde(default, skip_serializing_if = "DataCenterLimits::is_empty")]
+    pub data_centers: DataCenterLimits,
     /// Seconds from its start for which nobody can delete what it needs, in a vault with locks; never less
     /// than the vault's own period.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -234,6 +243,12 @@ pub struct RestoreSpec {
     /// Bytes a second each node may download; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// Requests a second each node may make to the store; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
+    /// The same for the nodes of single data centers, by their names.
+    #[serde(default, skip_serializing_if = "DataCenterLimits::is_empty")]
+    pub data_centers: DataCenterLimits,
     /// Keyspaces and tables under other names, beside what bears their own.
     #[serde(default, skip_serializing_if = "Renames::is_empty")]
     pub rename: Renames,
@@ -295,6 +310,12 @@ pub struct DrillSpec {
     /// Bytes a second each node may download; no limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<u64>,
+    /// Requests a second each node may make to the store; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
+    /// The same for the nodes of single data centers, by their names.
+    #[serde(default, skip_serializing_if = "DataCenterLimits::is_empty")]
+    pub data_centers: DataCenterLimits,
     /// Data centers of the target by those of the backup.
     #[serde(default, skip_serializing_if = "DataCenterMap::is_empty")]
     pub dc_map: DataCenterMap,
@@ -327,6 +348,8 @@ impl DrillSpec {
             with_auth: false,
             plan_only: false,
             rate_limit: self.rate_limit,
+            request_limit: self.request_limit,
+            data_centers: self.data_centers.clone(),
             rename: Renames::default(),
             dc_map: self.dc_map.clone(),
             nodes: Vec::new(),

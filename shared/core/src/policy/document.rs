@@ -6,12 +6,13 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidSchedule, Retention, Schedule, Window};
+use super::{InvalidSchedule, PolicyLimits, Retention, Schedule, Window};
 use crate::{
     ClusterName, PolicyName,
     cluster::RequiredCoverage,
     job::{
-        BackupMode, BackupSpec, DrillSpec, JobSpec, PurgeSpec, RestoreMethod, VerifyLevel, check_lock_seconds,
+        BackupMode, BackupSpec, DrillSpec, JobSpec, Limits, ParallelScope, PurgeSpec, RestoreMethod,
+        VerifyLevel, check_lock_seconds,
     },
     restore::DataCenterMap,
     selection::{Selection, TableName},
@@ -125,9 +126,18 @@ pub struct Policy {
     /// Bytes a second each node may upload, or download for a drill, such as `100MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limit: Option<String>,
-    /// Uploads at once over the cluster.
+    /// Requests a second each node may make to the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
+    /// The same for the nodes of single data centers, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data_centers: BTreeMap<String, PolicyLimits>,
+    /// Uploads at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel_nodes: Option<u32>,
+    /// Among whom these are counted.
+    #[serde(default, skip_serializing_if = "ParallelScope::is_cluster")]
+    pub max_parallel_scope: ParallelScope,
     /// How long from its start nobody can delete a backup, such as `400d`, in a vault with locks.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::lasting")]
     #[schemars(with = "Option<String>")]
@@ -205,7 +215,12 @@ impl Policy {
         if self.retries == Some(0) || self.max_parallel_nodes == Some(0) {
             return Err(meaning("retries and max_parallel_nodes begin with 1"));
         }
-        self.rate_limit_bytes().map_err(|error| meaning(&error.to_string()))?;
+        if self.max_parallel_nodes.is_none() && !self.max_parallel_scope.is_cluster() {
+            return Err(meaning(
+                "max_parallel_scope says among whom max_parallel_nodes counts, which is not given",
+            ));
+        }
+        self.limits().map_err(|why| meaning(&why))?;
         if let Some(lock) = self.lock {
             check_lock_seconds(lock.as_secs()).map_err(|why| meaning(&format!("lock {why}")))?;
         }
@@ -225,7 +240,10 @@ impl Policy {
             (self.coverage != RequiredCoverage::default(), "coverage", backup, "backup"),
             (self.rpo.is_some(), "rpo", backup, "backup"),
             (self.rate_limit.is_some(), "rate_limit", backup || drill, "backup and drill"),
+            (self.request_limit.is_some(), "request_limit", backup || drill, "backup and drill"),
+            (!self.data_centers.is_empty(), "data_centers", backup || drill, "backup and drill"),
             (self.max_parallel_nodes.is_some(), "max_parallel_nodes", backup, "backup"),
+            (!self.max_parallel_scope.is_cluster(), "max_parallel_scope", backup, "backup"),
             (self.lock.is_some(), "lock", backup, "backup"),
             (self.level != VerifyLevel::default(), "level", verify, "verify"),
             (self.retention.is_some(), "retention", !verify && !drill, "backup and purge"),
@@ -250,14 +268,11 @@ impl Policy {
         Schedule::parse(&self.schedule, &self.timezone)
     }
 
-    /// `rate_limit` in bytes.
-    pub fn rate_limit_bytes(&self) -> Result<Option<u64>, crate::size::InvalidSize> {
-        self.rate_limit.as_deref().map(crate::size::parse_size).transpose()
-    }
-
     /// The job that a fire asks for. `None` for a verify: which backup it means is decided by who
     /// knows the backups. A backup has no name yet: two policies may fire at one instant.
     pub fn job_spec(&self, name: &PolicyName) -> Option<JobSpec> {
+        // They were checked when the policy was applied.
+        let Limits { everywhere, data_centers } = self.limits().unwrap_or_default();
         match self.action {
             PolicyAction::Backup => Some(JobSpec::Backup(BackupSpec {
                 cluster: self.cluster.clone(),
@@ -268,7 +283,10 @@ impl Policy {
                 coverage: self.coverage,
                 tags: BTreeMap::new(),
                 max_parallel_nodes: self.max_parallel_nodes,
-                rate_limit: self.rate_limit_bytes().ok().flatten(),
+                max_parallel_scope: self.max_parallel_scope,
+                rate_limit: everywhere.rate_limit,
+                request_limit: everywhere.request_limit,
+                data_centers,
                 lock_seconds: self.lock.map(|lock| lock.as_secs()),
                 policy: Some(name.clone()),
             })),
@@ -285,7 +303,9 @@ impl Policy {
                 target: self.target.clone(),
                 selection: self.selection(),
                 method: RestoreMethod::Auto,
-                rate_limit: self.rate_limit_bytes().ok().flatten(),
+                rate_limit: everywhere.rate_limit,
+                request_limit: everywhere.request_limit,
+                data_centers,
                 dc_map: self.dc_map.clone(),
                 policy: Some(name.clone()),
             })),
@@ -304,94 +324,5 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NIGHTLY: &str = r#"
-[policy.nightly]
-cluster = "orders-prod"
-schedule = "0 2 * * *"
-timezone = "Europe/Madrid"
-action = "backup"
-exclude = ["orders.cache"]
-retention = { keep_last = 14, max_age = "35d" }
-rpo = "24h"
-rate_limit = "100MiB"
-"#;
-
-    #[test]
-    fn a_policy_is_read_and_becomes_a_job() {
-        let document = parse_policies(NIGHTLY).unwrap();
-        let (name, policy) = document.policy.first_key_value().unwrap();
-        let spec = policy.job_spec(name).unwrap();
-        let JobSpec::Backup(backup) = spec else { panic!("not a backup") };
-        assert_eq!((backup.name, backup.policy.as_ref()), (None, Some(name)));
-        assert_eq!(backup.rate_limit, Some(100 << 20));
-    }
-
-    #[test]
-    fn a_misspelt_field_is_refused_with_its_line() {
-        let text = NIGHTLY.replace("timezone", "timezome");
-        let error = parse_policies(&text).unwrap_err().to_string();
-        assert!(error.contains("timezome") && error.contains("line 5"), "{error}");
-    }
-
-    #[test]
-    fn a_field_of_another_action_is_refused_by_name() {
-        let policy = |action: &str, field: &str| {
-            let text =
-                format!("[policy.p]\ncluster = 'c'\nschedule = '@daily'\naction = '{action}'\n{field}\n");
-            parse_policies(&text).map(|_| ()).map_err(|error| error.to_string())
-        };
-        let keep = "retention = { keep_last = 1 }";
-        for (action, field, applies) in [
-            ("backup", "keyspaces = ['k']", true),
-            ("verify", "keyspaces = ['k']", false),
-            ("verify", "exclude = ['k.t']", false),
-            ("verify", "level = 'digest'", true),
-            ("backup", "level = 'digest'", false),
-            ("verify", "coverage = 'one'", false),
-            ("verify", "rpo = '1d'", false),
-            ("verify", "window = '22:00-06:00'", true),
-            ("backup", "window = '22:00-06:00'", true),
-            ("verify", "retries = 3", true),
-            ("verify", keep, false),
-            ("backup", keep, true),
-            ("drill", "keyspaces = ['k']", true),
-            ("drill", "target = 'other'", true),
-            ("drill", "dc_map = { a = ['b'] }", true),
-            ("backup", "target = 'other'", false),
-            ("verify", "dc_map = { a = ['b'] }", false),
-            ("drill", keep, false),
-            ("drill", "mode = 'full'", false),
-            ("backup", "lock = '400d'", true),
-            ("verify", "lock = '400d'", false),
-        ] {
-            let answer = policy(action, field);
-            assert_eq!(answer.is_ok(), applies, "{action} {field}: {answer:?}");
-            let name = field.split(' ').next().unwrap();
-            assert!(applies || answer.unwrap_err().contains(name), "{field}");
-        }
-        for field in ["mode = 'full'", "tables = ['k.t']", "rate_limit = '1MiB'", "max_parallel_nodes = 1"] {
-            assert!(policy("purge", &format!("{keep}\n{field}")).is_err(), "{field}");
-        }
-    }
-
-    #[test]
-    fn fields_that_do_not_go_together_are_refused() {
-        for (from, to) in [
-            ("0 2 * * *", "0 2 * *"),
-            ("Europe/Madrid", "Europe/Nowhere"),
-            ("\"backup\"", "\"verify\""),
-            ("100MiB", "100MB"),
-            ("orders.cache", "orders"),
-            ("retention = {", "retention = { keep_lsat = 1, "),
-            ("rpo =", "window = \"22:00\"\nrpo ="),
-            ("rpo =", "level = \"digest\"\nrpo ="),
-            ("rpo =", "lock = \"0s\"\nrpo ="),
-            ("rpo =", "lock = \"101y\"\nrpo ="),
-        ] {
-            assert!(parse_policies(&NIGHTLY.replace(from, to)).is_err(), "{from} -> {to}");
-        }
-    }
-}
+#[path = "document_tests.rs"]
+mod tests;

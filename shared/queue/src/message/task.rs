@@ -40,6 +40,9 @@ pub struct TaskOffer {
     /// When the scheduler gives the task up; nothing longer than this need be waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DateTime<Utc>>,
+    /// Requests a second to the store; no limit when absent or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_limit: Option<u64>,
     /// The work.
     pub payload: TaskPayload,
 }
@@ -94,11 +97,14 @@ pub enum Control {
     Forget,
     /// Are you still on it? Answer with a heartbeat at once, or with `task.stopped`.
     Ask,
-    /// Go on at this rate.
+    /// Go on at these rates.
     SetRateLimit {
-        /// Bytes a second; no limit when absent.
+        /// Bytes a second; no limit when absent or 0.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bytes_per_second: Option<u64>,
+        /// Requests a second to the store; no limit when absent or 0.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requests_per_second: Option<u64>,
     },
 }
 

@@ -16,10 +16,7 @@ use super::{
     jobs,
     stages::{Count, progress_of},
 };
-use crate::{
-    StateResult,
-    word::{self, Row},
-};
+use crate::{StateResult, word::Row};
 
 /// Lines of the transition log that are told; of a longer log the first and the newest, so that one
 /// sees how it began and where it is.
@@ -34,11 +31,15 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
     let Some(summary) = jobs::summary(conn, id).await? else {
         return Ok(None);
     };
-    let job =
-        sqlx::query!("select spec, stages, stage, rate_limit, traceparent from jobs where id = $1", id.0)
-            .fetch_one(&mut *conn)
-            .await?;
+    let job = sqlx::query!(
+        "select spec, stages, stage, rate_limit, request_limit, data_center_limits, traceparent
+         from jobs where id = $1",
+        id.0
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let row = Row::new("job", &id);
+    let said = row.limits(job.rate_limit, job.request_limit, job.data_center_limits)?;
     let kinds: Vec<StageKind> =
         job.stages.iter().map(|stage| row.word("stages", stage)).collect::<Result<_, _>>()?;
     let open = row.count("stage", job.stage)? as usize;
@@ -55,7 +56,9 @@ pub async fn detail(conn: &mut PgConnection, id: JobId) -> StateResult<Option<Jo
     Ok(Some(JobDetail {
         stages: progress_of(&kinds, summary.state, open, &counts),
         spec: row.spec(job.spec)?,
-        rate_limit: job.rate_limit.map(word::big_count),
+        rate_limit: said.everywhere.rate_limit,
+        request_limit: said.everywhere.request_limit,
+        data_center_limits: said.data_centers,
         trace_id: job.traceparent.and_then(|text| text.parse::<TraceParent>().ok()).map(|own| own.trace),
         tasks: tasks.into_iter().map(|(_, task)| task).collect(),
         transitions: transitions(conn, id).await?,

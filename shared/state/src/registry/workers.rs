@@ -1,5 +1,7 @@
 //! Workers: who is there, beside which node, with which room.
 
+use std::collections::HashMap;
+
 use chrono::Duration;
 use ringvault_core::{ClusterName, HostId, WorkerId};
 use serde_json::Value;
@@ -278,6 +280,23 @@ pub async fn live(
             capabilities: raw.capabilities,
         })
     })))
+}
+
+/// The data centers of these clusters' workers, by the node that each is beside; one of which no node is known is left
+/// out.
+pub async fn data_centers(
+    conn: &mut PgConnection,
+    clusters: &[ClusterName],
+) -> StateResult<HashMap<WorkerId, String>> {
+    let clusters: Vec<String> = clusters.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        "select w.id, n.dc from workers w join nodes n on n.cluster = w.cluster and n.host_id = w.host_id
+         where w.cluster = any($1)",
+        &clusters
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (WorkerId(row.id), row.dc)).collect())
 }
 
 /// How many workers of a cluster were heard of within `silence`.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::Duration;
 use ringvault_core::{
     ClusterName, HostId, JobId, TaskId, WorkerId,
-    job::{Placement, StageKind},
+    job::{BackupSpec, JobSpec, ParallelRoom, Placement, StageKind},
 };
 use sqlx::PgConnection;
 
 use super::row::read_placement;
 use crate::{
     StateResult,
+    jobs::JobRow,
     word::{self, Row},
 };
 
@@ -80,9 +81,11 @@ pub async fn ready(
          from jobs j
          -- Once a job, not once a task.
          cross join lateral (
-             select j.max_parallel is not null and j.max_parallel <= count(*) as throttled from tasks u
-             where j.max_parallel is not null and u.job = j.id and u.kind = 'upload'
-               and u.state in ('dispatched', 'running') offset 0) up
+             select coalesce(array_agg(f.parallel_group), '{}') as full_groups from (
+                 select u.parallel_group from tasks u
+                 where j.max_parallel is not null and u.job = j.id and u.kind = 'upload'
+                   and u.state in ('dispatched', 'running')
+                 group by u.parallel_group having count(*) >= j.max_parallel) f offset 0) up
          cross join lateral (
              select t.id, t.job, t.cluster, t.kind, t.placement, t.host_id, t.run_at, t.attempts
              from tasks t
@@ -93,7 +96,7 @@ pub async fn ready(
                    where h = t.host_id and t.kind <> all($5))
                and not (t.host_id is null and (t.cluster = any($3)
                    or (t.cluster = any($4) and t.kind <> all($5))))
-               and not (t.kind = 'upload' and up.throttled)
+               and not (t.kind = 'upload' and t.parallel_group = any(up.full_groups))
              order by t.run_at, t.id limit $6) t
          where j.state in ('running', 'cancelling', 'abandoning')
          order by t.run_at, t.id limit $7"#,
@@ -121,18 +124,22 @@ pub async fn ready(
     })))
 }
 
-/// How many more uploads of this job may run at once (`max_parallel_nodes`); `None`: any number. The
-/// caller holds the job's lock.
-pub async fn upload_room(conn: &mut PgConnection, job: JobId) -> StateResult<Option<u32>> {
-    let room = sqlx::query_scalar!(
-        "select j.max_parallel - (select count(*)::integer from tasks t
-                 where t.job = j.id and t.kind = 'upload' and t.state in ('dispatched', 'running'))
-         from jobs j where j.id = $1",
-        job.0
+/// The room for this job's uploads (`max_parallel_nodes`); `None`: any number may run at once. The caller holds the
+/// job's lock.
+pub async fn upload_room(conn: &mut PgConnection, job: &JobRow) -> StateResult<Option<ParallelRoom>> {
+    let JobSpec::Backup(BackupSpec { max_parallel_nodes: Some(at_once), .. }) = job.spec else {
+        return Ok(None);
+    };
+    let rows = sqlx::query!(
+        r#"select parallel_group, count(*)::integer as "running!" from tasks
+         where job = $1 and kind = 'upload' and state in ('dispatched', 'running') group by parallel_group"#,
+        job.id.0
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(room.flatten().map(|room| u32::try_from(room).unwrap_or(0)))
+    let row = Row::new("job", &job.id);
+    let running = rows.into_iter().map(|raw| Ok((raw.parallel_group, row.count("running", raw.running)?)));
+    Ok(Some(ParallelRoom::new(at_once, running.collect::<StateResult<_>>()?)))
 }
 
 /// Dispatched tasks that no worker has asked the grant of in time.

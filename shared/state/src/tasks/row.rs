@@ -34,6 +34,8 @@ pub struct TaskRow {
     pub cleanup: bool,
     /// Where it may run.
     pub placement: Placement,
+    /// Upload: those of the job with the same group share its `max_parallel_nodes`.
+    pub parallel_group: String,
     /// What it does.
     pub payload: TaskPayload,
     /// What the state machine decides on.
@@ -87,9 +89,10 @@ pub async fn insert(conn: &mut PgConnection, tasks: &[TaskRow]) -> StateResult<(
         payloads.push(word::json("a task's payload", &task.payload)?);
     }
     sqlx::query!(
-        "insert into tasks (id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, run_at)
+        "insert into tasks (id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, run_at,
+             parallel_group)
          select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::integer[], $5::text[], $6::boolean[],
-             $7::text[], $8::uuid[], $9::jsonb[], $10::text[], $11::timestamptz[])",
+             $7::text[], $8::uuid[], $9::jsonb[], $10::text[], $11::timestamptz[], $12::text[])",
         &ids(|task| task.id.0),
         &ids(|task| task.job.0),
         &text(|task| task.cluster.as_str()) as &[&str],
@@ -101,6 +104,7 @@ pub async fn insert(conn: &mut PgConnection, tasks: &[TaskRow]) -> StateResult<(
         &payloads,
         &text(|task| task.machine.state.as_str()) as &[&str],
         &tasks.iter().map(|task| task.machine.run_at).collect::<Vec<_>>(),
+        &text(|task| &task.parallel_group) as &[&str],
     )
     .execute(conn)
     .await?;
@@ -116,6 +120,7 @@ struct Raw {
     cleanup: bool,
     placement: String,
     host_id: Option<uuid::Uuid>,
+    parallel_group: String,
     payload: Value,
     state: String,
     epoch: i32,
@@ -155,6 +160,7 @@ impl Raw {
             kind: row.word("kind", &self.kind)?,
             cleanup: self.cleanup,
             placement: read_placement(&row, &self.placement, self.host_id)?,
+            parallel_group: self.parallel_group,
             payload: row.json("payload", self.payload)?,
             machine,
             result: row.maybe_json("result", self.result)?,
@@ -180,7 +186,7 @@ pub async fn jobs_of(conn: &mut PgConnection, ids: &[TaskId]) -> StateResult<Has
 pub async fn lock(conn: &mut PgConnection, id: TaskId) -> StateResult<Option<TaskRow>> {
     let raw = sqlx::query_as!(
         Raw,
-        "select id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, epoch,
+        "select id, job, cluster, stage, kind, cleanup, placement, host_id, parallel_group, payload, state, epoch,
              dispatch_seq, attempts, run_at, deadline, waiting_since, running_since, worker, error, result,
              started_at, ended_at
          from tasks where id = $1 for no key update",
@@ -198,7 +204,7 @@ pub async fn lock_some(conn: &mut PgConnection, jobs: &[JobId], ids: &[TaskId]) 
     let jobs: Vec<uuid::Uuid> = jobs.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Raw,
-        "select id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, epoch,
+        "select id, job, cluster, stage, kind, cleanup, placement, host_id, parallel_group, payload, state, epoch,
              dispatch_seq, attempts, run_at, deadline, waiting_since, running_since, worker, error, result,
              started_at, ended_at
          from tasks where id = any($1) and job = any($2)
@@ -221,7 +227,7 @@ pub async fn lock_open(
 ) -> StateResult<Vec<TaskRow>> {
     let rows = sqlx::query_as!(
         Raw,
-        "select id, job, cluster, stage, kind, cleanup, placement, host_id, payload, state, epoch,
+        "select id, job, cluster, stage, kind, cleanup, placement, host_id, parallel_group, payload, state, epoch,
              dispatch_seq, attempts, run_at, deadline, waiting_since, running_since, worker, error, result,
              started_at, ended_at
          from tasks where job = $1 and stage = $2 and cleanup = $3

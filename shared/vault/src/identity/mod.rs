@@ -19,6 +19,7 @@ use crate::{
     layout,
     record::{self, FORMAT_VERSION},
     store::{LockState, Store},
+    throttle::Throttle,
 };
 pub use binding::{ClusterRecord, RingIdentity};
 pub use probe::Probe;
@@ -131,7 +132,12 @@ impl Vault {
     /// Refuses a configuration that says encryption for a plain vault, and the reverse, and keys that do not open
     /// it: no vault becomes half encrypted. Refuses one that asks for locks where the bucket has none.
     pub async fn open(config: &VaultConfig) -> VaultResult<Self> {
-        let store = Store::open(config).await?;
+        Self::open_within(config, &Throttle::unlimited()).await
+    }
+
+    /// The same; every request, those for opening it too, keeps to `limit` ([`Store::limited`]).
+    pub async fn open_within(config: &VaultConfig, limit: &Throttle) -> VaultResult<Self> {
+        let store = Store::open(config).await?.limited(limit)?;
         must_lock(&store, config).await?;
         let record = VaultRecord::read(&store).await?;
         let record = record.ok_or_else(|| not_initialised(config))?;
@@ -173,6 +179,11 @@ impl Vault {
     #[must_use]
     pub fn locking_for(&self, seconds: Option<u64>) -> Self {
         Self { store: self.store.locking_for(seconds), ..self.clone() }
+    }
+
+    /// The same vault, whose requests keep to `limit` besides what they keep to here ([`Store::limited`]).
+    pub fn limited(&self, limit: &Throttle) -> VaultResult<Self> {
+        Ok(Self { store: self.store.limited(limit)?, ..self.clone() })
     }
 
     /// The store under it.

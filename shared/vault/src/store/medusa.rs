@@ -11,7 +11,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use super::{
     ByteStream, Kind, ObjectInfo, ObjectStream, Store, StoreError, StoreErrorKind, StoreRequests, StoreResult,
 };
-use crate::{config::VaultConfig, error::VaultError, layout};
+use crate::{config::VaultConfig, error::VaultError, layout, throttle::Throttle};
 
 /// The stores by name.
 pub(super) type MedusaStores = Arc<BTreeMap<String, Kind>>;
@@ -23,6 +23,12 @@ pub(super) async fn open(config: &VaultConfig, requests: &StoreRequests) -> Resu
         stores.insert(name.clone(), Kind::open(medusa, true, requests).await?);
     }
     Ok(Arc::new(stores))
+}
+
+/// The same stores; each request keeps to `limit`.
+pub(super) fn limited(stores: &MedusaStores, limit: &Throttle) -> Result<MedusaStores, VaultError> {
+    let limited = stores.iter().map(|(name, store)| Ok((name.clone(), store.limited(limit)?)));
+    Ok(Arc::new(limited.collect::<Result<_, VaultError>>()?))
 }
 
 impl Store {

@@ -48,6 +48,7 @@ use crate::{
     crypt::keyring::Keyring,
     error::VaultError,
     layout::check_key,
+    throttle::Throttle,
 };
 
 /// Keys deleted with one request.
@@ -110,10 +111,10 @@ pub struct DeleteFailure {
     pub error: StoreError,
 }
 
-/// A store, for an encrypted vault the keys, the Medusa stores beside it, and what all of them were asked.
-/// Cheap to clone.
+/// A store, for an encrypted vault the keys, the Medusa stores beside it, what all of them were asked, and how many
+/// requests a second they keep to. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Store(Kind, Option<Arc<Keyring>>, medusa::MedusaStores, StoreRequests);
+pub struct Store(Kind, Option<Arc<Keyring>>, medusa::MedusaStores, StoreRequests, Throttle);
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -142,6 +143,15 @@ impl Kind {
         })
     }
 
+    /// The same store; each request keeps to `limit`.
+    fn limited(&self, limit: &Throttle) -> Result<Self, VaultError> {
+        Ok(match self {
+            Self::S3(store) => Self::S3(store.limited(limit)),
+            Self::Cloud(store) => Self::Cloud(store.limited(limit)?),
+            Self::Folder(store) => Self::Folder(store.limited(limit)),
+        })
+    }
+
     async fn get_stream(&self, key: &str, range: Option<std::ops::Range<u64>>) -> StoreResult<ByteStream> {
         each!(self, Self, store => Box::pin(store.get_stream(key, range)).await)
     }
@@ -161,7 +171,15 @@ impl Store {
         config.check()?;
         let requests = StoreRequests::default();
         let store = Kind::open(config, false, &requests).await?;
-        Ok(Self(store, None, medusa::open(config, &requests).await?, requests))
+        Ok(Self(store, None, medusa::open(config, &requests).await?, requests, Throttle::unlimited()))
+    }
+
+    /// The same store, Medusa's beside it included, whose every request (each attempt, those that are repeated too)
+    /// takes one of `limit` first, besides what this one keeps to. Connections, credentials and counts are shared.
+    pub fn limited(&self, limit: &Throttle) -> Result<Self, VaultError> {
+        let limit = limit.below(&self.4);
+        let medusa = medusa::limited(&self.2, &limit)?;
+        Ok(Self(self.0.limited(&limit)?, self.1.clone(), medusa, self.3.clone(), limit))
     }
 
     /// What this store and its clones were asked, Medusa's stores beside it included.

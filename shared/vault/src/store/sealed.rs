@@ -26,8 +26,9 @@ const INLINE: usize = 128 << 10;
 
 impl Store {
     /// The same store, with the keys of the vault in it.
-    pub(crate) fn with_keys(self, keys: Option<Arc<Keyring>>) -> Self {
-        Self(self.0, keys, self.2, self.3)
+    pub(crate) fn with_keys(mut self, keys: Option<Arc<Keyring>>) -> Self {
+        self.1 = keys;
+        self
     }
 
     /// The keys of the vault in it, if it is encrypted.

@@ -42,8 +42,11 @@ rpo = "24h"
 rto = "2h 30m"
 window = "22:00-06:00"
 rate_limit = "100MiB"
+request_limit = 200
 max_parallel_nodes = 3
+max_parallel_scope = "rack"
 retries = 5
+data_centers.dc2 = { rate_limit = "20MiB", request_limit = 0 }
 "#;
 const OTHERS: &str = r#"
 [policy.weekly-verify]

@@ -81,15 +81,36 @@ export function actions({ job, progress }, shown) {
 
 const MIB = 2 ** 20;
 
-/** How fast each of its nodes may go. */
+/** How fast each of its nodes may go. What is left as it stands is not said anew. */
 function limit(job, shown) {
-  const rate = h('input', { name: 'rate', type: 'number', min: '1', step: '1', placeholder: 'no limit', value: job.rate_limit ? String(Math.max(1, Math.round(job.rate_limit / MIB))) : '' });
+  const rated = job.rate_limit ?? job.spec.rate_limit;
+  const asked = job.request_limit ?? job.spec.request_limit;
+  const amount = (name, value) => h('input', { name, type: 'number', min: '1', step: '1', placeholder: 'no limit', value: value ? String(value) : '' });
+  const rate = amount('rate', rated && Math.max(1, Math.round(rated / MIB)));
+  const requests = amount('requests', asked);
+  const center = h('input', { name: 'dc', placeholder: 'all', autocomplete: 'off' });
+  const changed = (input, unit) => (input.value === input.defaultValue ? undefined : Number(input.value || 0) * unit);
   return h('button', { type: 'button', 'data-key': 'limit', onclick: () => ask({
     title: 'How fast may each of its nodes go?', text: 'From now on, whatever it was asked for with. What begins later and what is retried keeps to it too.',
-    fields: [field('MiB a second', rate, 'Empty: no limit.')], button: 'Set', same: `ringvault job limit ${short(job.id)} 50MiB`,
-    act: async () => post(path`/v1/jobs/${job.id}/rate-limit`, { bytes_per_second: Number(rate.value || 0) * MIB }),
-    done: () => { say('The rate was set'); shown.read(); },
+    fields: [field('MiB a second', rate, 'Empty: no limit.'), field('Requests a second', requests, 'Those to the store. Empty: no limit.'),
+      field('Data center', center, 'Empty: all nodes, and nothing said of a single one counts any more.')],
+    button: 'Set', same: `ringvault job limit ${short(job.id)} 50MiB --requests 200`,
+    act: async () => post(path`/v1/jobs/${job.id}/rate-limit`, { bytes_per_second: changed(rate, MIB), requests_per_second: changed(requests, 1), data_center: center.value.trim() || undefined }),
+    done: () => { say('The limit was set'); shown.read(); },
   }) }, 'Limit…');
+}
+
+/** A limit that was said, in words. */
+function limits(said) {
+  const most = (value, words) => value !== undefined && (value ? `at most ${words(value)} a second` : undefined);
+  const lifted = [said.rate_limit === 0 && 'bytes', said.request_limit === 0 && 'requests'].filter(Boolean);
+  return [most(said.rate_limit, size), most(said.request_limit, (n) => count(n, 'request')), lifted.length > 0 && `no limit of ${lifted.join(' and ')}`].filter(Boolean).join(', ');
+}
+
+/** All that was said of how fast nodes may go. */
+function limited(job) {
+  const said = [['', job], ...Object.entries(job.data_center_limits ?? {}).map(([dc, one]) => [`in ${dc} `, one])].map(([of, one]) => [of, limits(one)]).filter(([, words]) => words);
+  return said.length > 0 && `${said.map((one) => one.join('')).join('; ')}, as was said meanwhile`;
 }
 
 export function draw({ job, progress }, shown) {
@@ -102,7 +123,7 @@ export function draw({ job, progress }, shown) {
       ['Backup', job.backup && backupLink(ofCluster, job.backup)],
       ['Asked for', [time(job.created_at), ' by ', ...[by(job)].flat()]],
       ['Took', job.started_at && job.ended_at && !open && span((Date.parse(job.ended_at) - Date.parse(job.started_at)) / 1000)],
-      ['Each node', job.rate_limit !== undefined && (job.rate_limit ? `at most ${size(job.rate_limit)} a second, as was said meanwhile` : 'without a limit, as was said meanwhile')],
+      ['Each node', limited(job)],
       ['Can be retried until', progress.state === 'failed' && job.retry_until && time(job.retry_until)],
       ['Id', h('span', { class: 'mono' }, job.id)],
     ]),

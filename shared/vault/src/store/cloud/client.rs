@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use object_store::{
     BackoffConfig, Certificate, ClientOptions, RetryConfig, StaticCredentialProvider,
-    azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder},
-    gcp::{GcpCredential, GoogleCloudStorage, GoogleCloudStorageBuilder},
+    azure::{AzureConfigKey, MicrosoftAzureBuilder},
+    client::{HttpClient, HttpConnector as _, ReqwestConnector},
+    gcp::{GcpCredential, GoogleCloudStorageBuilder},
 };
 use secrecy::ExposeSecret;
 
-use super::count::Counting;
+use super::{Backend, count::Counted};
 use crate::{
-    config::{ConfigError, VaultConfig, read_secret},
+    config::{Cloud, ConfigError, VaultConfig, read_secret},
     store::StoreRequests,
+    throttle::Throttle,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -53,11 +55,60 @@ fn options(config: &VaultConfig) -> Result<ClientOptions, ConfigError> {
     Ok(options)
 }
 
-pub(super) fn google(
+/// What clients of one store are made with; they share its connections and its credentials.
+#[derive(Debug)]
+pub(super) struct Source {
+    maker: Maker,
+    http: HttpClient,
+    requests: StoreRequests,
+}
+
+/// With credentials that were found already.
+#[derive(Debug)]
+enum Maker {
+    Google(GoogleCloudStorageBuilder),
+    Azure(MicrosoftAzureBuilder),
+}
+
+impl Source {
+    /// Finds credentials and reads their files. Makes no request.
+    pub(super) fn new(
+        config: &VaultConfig,
+        cloud: Cloud,
+        bucket: &str,
+        requests: StoreRequests,
+    ) -> Result<Self, ConfigError> {
+        let options = options(config)?;
+        let http = ReqwestConnector::default().connect(&options).map_err(|e| refused("url", &e))?;
+        let maker = match cloud {
+            Cloud::Google => Maker::Google(google(config, bucket, options)?),
+            Cloud::Azure => Maker::Azure(azure(config, bucket, options)?),
+        };
+        Ok(Self { maker, http, requests })
+    }
+
+    /// A client of which each attempt keeps to `limit`, and is counted.
+    pub(super) fn client(&self, limit: &Throttle) -> Result<Arc<dyn Backend>, ConfigError> {
+        let counted =
+            Counted { http: self.http.clone(), requests: self.requests.clone(), limit: limit.clone() };
+        let client: object_store::Result<Arc<dyn Backend>> = match &self.maker {
+            Maker::Google(maker) => {
+                maker.clone().with_http_connector(counted).build().map(|client| Arc::new(client) as _)
+            }
+            Maker::Azure(maker) => {
+                maker.clone().with_http_connector(counted).build().map(|client| Arc::new(client) as _)
+            }
+        };
+        client.map_err(|cause| refused("url", &cause))
+    }
+}
+
+/// What fetches credentials is a client of its own: its requests are not of the store.
+fn google(
     config: &VaultConfig,
     bucket: &str,
-    requests: StoreRequests,
-) -> Result<GoogleCloudStorage, ConfigError> {
+    options: ClientOptions,
+) -> Result<GoogleCloudStorageBuilder, ConfigError> {
     let settings = config.gcs.clone().unwrap_or_default();
     let mut builder = match &settings.credentials_file {
         // Given a file, nothing of the environment counts.
@@ -74,25 +125,21 @@ pub(super) fn google(
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_base_url(endpoint.as_str().trim_end_matches('/'));
     }
-    let built = builder
-        .with_bucket_name(bucket)
-        .with_client_options(options(config)?)
-        .with_retry(retries())
-        .with_http_connector(Counting(requests))
-        .build();
+    let builder = builder.with_bucket_name(bucket).with_client_options(options).with_retry(retries());
     let setting = if settings.credentials_file.is_some() {
         "gcs.credentials_file"
     } else {
         "GOOGLE_APPLICATION_CREDENTIALS"
     };
-    built.map_err(|cause| refused(setting, &cause))
+    let first = builder.clone().build().map_err(|cause| refused(setting, &cause))?;
+    Ok(builder.with_credentials(Arc::clone(first.credentials())))
 }
 
-pub(super) fn azure(
+fn azure(
     config: &VaultConfig,
     container: &str,
-    requests: StoreRequests,
-) -> Result<MicrosoftAzure, ConfigError> {
+    options: ClientOptions,
+) -> Result<MicrosoftAzureBuilder, ConfigError> {
     let settings = config.azure.clone().unwrap_or_default();
     let mut setting = "azure";
     let mut builder = if let Some(file) = &settings.account_key_file {
@@ -114,14 +161,13 @@ pub(super) fn azure(
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_endpoint(endpoint.as_str().trim_end_matches('/').to_owned());
     }
-    let built = builder
+    let builder = builder
         .with_container_name(container)
         .with_use_emulator(false)
-        .with_client_options(options(config)?)
-        .with_retry(retries())
-        .with_http_connector(Counting(requests))
-        .build();
-    built.map_err(|cause| refused(setting, &cause))
+        .with_client_options(options)
+        .with_retry(retries());
+    let first = builder.clone().build().map_err(|cause| refused(setting, &cause))?;
+    Ok(builder.with_credentials(Arc::clone(first.credentials())))
 }
 
 fn refused(setting: &'static str, cause: &object_store::Error) -> ConfigError {

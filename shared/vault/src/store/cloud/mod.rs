@@ -32,7 +32,9 @@ use super::{
 use crate::{
     config::{Cloud, VaultConfig},
     error::VaultError,
+    throttle::Throttle,
 };
+use client::Source;
 pub(super) use multipart::CloudMultipart;
 
 /// Keys deleted by one request: as many as Azure takes.
@@ -51,6 +53,7 @@ impl<T: ObjectStore + MultipartStore> Backend for T {}
 pub(super) struct CloudStore {
     cloud: Cloud,
     store: Arc<dyn Backend>,
+    source: Arc<Source>,
     /// Empty, or ends with `/`.
     prefix: Arc<str>,
 }
@@ -63,11 +66,14 @@ impl CloudStore {
         prefix: String,
         requests: StoreRequests,
     ) -> Result<Self, VaultError> {
-        let store: Arc<dyn Backend> = match cloud {
-            Cloud::Google => Arc::new(client::google(config, bucket, requests)?),
-            Cloud::Azure => Arc::new(client::azure(config, bucket, requests)?),
-        };
-        Ok(Self { cloud, store, prefix: prefix.into() })
+        let source = Source::new(config, cloud, bucket, requests)?;
+        let store = source.client(&Throttle::unlimited())?;
+        Ok(Self { cloud, store, source: Arc::new(source), prefix: prefix.into() })
+    }
+
+    /// The same store; each request keeps to `limit`.
+    pub(super) fn limited(&self, limit: &Throttle) -> Result<Self, VaultError> {
+        Ok(Self { store: self.source.client(limit)?, ..self.clone() })
     }
 
     fn path(&self, operation: &'static str, key: &str) -> StoreResult<Path> {

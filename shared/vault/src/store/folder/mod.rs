@@ -25,6 +25,7 @@ use super::{
     ByteStream, DeleteFailure, ObjectInfo, ObjectStream, PutIfAbsent, PutInfo, RequestResult, StoreError,
     StoreErrorKind, StoreOperation, StoreRequests, StoreResult,
 };
+use crate::throttle::Throttle;
 pub(super) use multipart::FolderMultipart;
 
 /// Temporary files, below the root.
@@ -39,16 +40,22 @@ pub(super) struct FolderStore {
     /// Names that begin with a dot are listed: it is no vault's folder.
     shows_hidden: bool,
     requests: StoreRequests,
+    limit: Throttle,
 }
 
 impl FolderStore {
     pub(super) fn new(root: PathBuf, requests: StoreRequests) -> Self {
-        Self { root: Arc::new(root), shows_hidden: false, requests }
+        Self { root: Arc::new(root), shows_hidden: false, requests, limit: Throttle::unlimited() }
     }
 
     /// A folder that another writes, and that is only read.
     pub(super) fn anothers(root: PathBuf, requests: StoreRequests) -> Self {
-        Self { root: Arc::new(root), shows_hidden: true, requests }
+        Self { shows_hidden: true, ..Self::new(root, requests) }
+    }
+
+    /// The same folder; each request keeps to `limit`.
+    pub(super) fn limited(&self, limit: &Throttle) -> Self {
+        Self { limit: limit.clone(), ..self.clone() }
     }
 
     pub(super) async fn prepare(&self) -> StoreResult<()> {
@@ -164,13 +171,14 @@ impl FolderStore {
         .await
     }
 
-    /// Runs the file work of one request, and counts it.
+    /// Runs the file work of one request when it is its turn, and counts it.
     async fn blocking<T: Send + 'static>(
         &self,
         operation: &'static str,
         key: &str,
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> StoreResult<T> {
+        self.limit.take(1).await;
         let sent = self.requests.sent(StoreOperation::of_name(operation), key, 0);
         let done = self.uncounted(operation, key, work).await;
         let result = done.as_ref().map_or_else(|e| RequestResult::of_kind(e.kind), |_| RequestResult::Ok);

@@ -8,19 +8,21 @@ use aws_config::{
 };
 use aws_sdk_s3::{
     Client,
-    config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation},
+    config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient},
 };
 use aws_smithy_http_client::{
-    Builder as HttpBuilder,
+    Builder as HttpBuilder, ConnectorBuilder,
+    proxy::ProxyConfig,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use secrecy::ExposeSecret;
 
-use super::{count::Counting, role};
+use super::{count::Counting, pace::Paced, role};
 use crate::{
     config::{Checksums, ConfigError, VaultConfig, read_secret},
     error::VaultError,
     store::StoreRequests,
+    throttle::Throttle,
 };
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -64,9 +66,9 @@ pub(super) async fn build(config: &VaultConfig, requests: StoreRequests) -> Resu
     } else if config.endpoint.is_some() {
         loader = loader.region(Region::from_static("us-east-1"));
     }
-    if let Some(file) = &config.ca_file {
-        loader = loader.http_client(trusting(file)?);
-    }
+    let authorities = config.ca_file.as_deref().map(trusting).transpose()?;
+    // One for all clients that are made of this one: they share its connections.
+    loader = loader.http_client(http(authorities.unwrap_or_default()));
     let (send, check) = match config.checksums {
         Checksums::WhenSupported => {
             (RequestChecksumCalculation::WhenSupported, ResponseChecksumValidation::WhenSupported)
@@ -96,8 +98,28 @@ pub(super) async fn build(config: &VaultConfig, requests: StoreRequests) -> Resu
     Ok(Client::from_conf(settings.build()))
 }
 
-/// A client of HTTP that trusts the system's authorities and those of one file.
-fn trusting(file: &Path) -> Result<aws_sdk_s3::config::SharedHttpClient, VaultError> {
+/// The same client, with its connections and credentials; each of its attempts takes its turn of `limit` first.
+pub(super) fn paced(client: &Client, limit: &Throttle) -> Client {
+    Client::from_conf(client.config().to_builder().auth_scheme_resolver(Paced::new(limit)).build())
+}
+
+/// The SDK's own client of HTTP, by the proxy of the environment if there is one, which trusts these.
+fn http(authorities: TlsContext) -> SharedHttpClient {
+    HttpBuilder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(authorities.clone());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.build()
+    })
+}
+
+/// The system's authorities and those of one file.
+fn trusting(file: &Path) -> Result<TlsContext, VaultError> {
     let unreadable = |cause| ConfigError::Unreadable { setting: "ca_file", path: file.to_owned(), cause };
     let pem = std::fs::read(file).map_err(unreadable)?;
     // Whatever else is in the file is passed over in silence, so an empty trust is found here.
@@ -106,12 +128,6 @@ fn trusting(file: &Path) -> Result<aws_sdk_s3::config::SharedHttpClient, VaultEr
         return Err(unreadable(std::io::Error::new(std::io::ErrorKind::InvalidData, why)).into());
     }
     let store = TrustStore::default().with_native_roots(true).with_pem_certificate(pem);
-    let context = TlsContext::builder()
-        .with_trust_store(store)
-        .build()
-        .map_err(|e| unreadable(std::io::Error::other(e.to_string())))?;
-    Ok(HttpBuilder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context)
-        .build_https())
+    let context = TlsContext::builder().with_trust_store(store).build();
+    Ok(context.map_err(|e| unreadable(std::io::Error::other(e.to_string())))?)
 }

@@ -10,6 +10,7 @@ mod count;
 mod failure;
 mod lock;
 mod multipart;
+mod pace;
 mod read;
 mod role;
 mod sse;
@@ -33,6 +34,7 @@ use crate::{
     config::{Checksums, LockConfig, VaultConfig},
     error::VaultError,
     layout,
+    throttle::Throttle,
 };
 pub(super) use multipart::S3Multipart;
 
@@ -74,6 +76,11 @@ impl S3Store {
             lock: config.lock.clone(),
             as_of: config.as_of,
         })
+    }
+
+    /// The same store; each request keeps to `limit`.
+    pub(super) fn limited(&self, limit: &Throttle) -> Self {
+        Self { client: client::paced(&self.client, limit), ..self.clone() }
     }
 
     fn full(&self, key: &str) -> String {
