@@ -69,7 +69,7 @@ pub(crate) struct CreateArgs {
     /// Nodes that upload at once
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_parallel_nodes: Option<u32>,
-    /// Count these in the whole cluster, in each data_center or in each rack
+    /// Count these in the whole cluster, in each data center or in each rack
     #[arg(long, value_name = "SCOPE", requires = "max_parallel_nodes", default_value = "cluster", value_parser = word::<ParallelScope>)]
     max_parallel_scope: ParallelScope,
     /// At most so much a second and node, such as 100MiB

@@ -66,8 +66,8 @@ pub(super) struct Source {
 /// With credentials that were found already.
 #[derive(Debug)]
 enum Maker {
-    Google(GoogleCloudStorageBuilder),
-    Azure(MicrosoftAzureBuilder),
+    Google(Box<GoogleCloudStorageBuilder>),
+    Azure(Box<MicrosoftAzureBuilder>),
 }
 
 impl Source {
@@ -81,8 +81,8 @@ impl Source {
         let options = options(config)?;
         let http = ReqwestConnector::default().connect(&options).map_err(|e| refused("url", &e))?;
         let maker = match cloud {
-            Cloud::Google => Maker::Google(google(config, bucket, options)?),
-            Cloud::Azure => Maker::Azure(azure(config, bucket, options)?),
+            Cloud::Google => Maker::Google(Box::new(google(config, bucket, options)?)),
+            Cloud::Azure => Maker::Azure(Box::new(azure(config, bucket, options)?)),
         };
         Ok(Self { maker, http, requests })
     }
@@ -93,10 +93,12 @@ impl Source {
             Counted { http: self.http.clone(), requests: self.requests.clone(), limit: limit.clone() };
         let client: object_store::Result<Arc<dyn Backend>> = match &self.maker {
             Maker::Google(maker) => {
-                maker.clone().with_http_connector(counted).build().map(|client| Arc::new(client) as _)
+                let maker = GoogleCloudStorageBuilder::clone(maker);
+                maker.with_http_connector(counted).build().map(|client| Arc::new(client) as _)
             }
             Maker::Azure(maker) => {
-                maker.clone().with_http_connector(counted).build().map(|client| Arc::new(client) as _)
+                let maker = MicrosoftAzureBuilder::clone(maker);
+                maker.with_http_connector(counted).build().map(|client| Arc::new(client) as _)
             }
         };
         client.map_err(|cause| refused("url", &cause))
