@@ -165,7 +165,9 @@ async fn what_parts_cannot_tell_the_whole_index_does() {
     // Every sample but the first is of another key, at another place.
     let summary = lying.get_mut("Summary.db").unwrap();
     let (second, keys) = (24 + 4 * 94 + 108, summary.len() - 2 * 104);
-    summary[second..keys].iter_mut().for_each(|byte| *byte ^= 1);
+    for byte in &mut summary[second..keys] {
+        *byte ^= 1;
+    }
     for (files, is_encrypted, is_in_parts) in
         [(lying, false, false), (sstable(40), false, false), (sstable(40), true, true), (sound, false, true)]
     {
@@ -182,7 +184,9 @@ async fn a_damaged_index_is_named() {
     let world = World::new(false, &sstable(0)).await;
     let path = world.root.path().join("vault/clusters/c/backups/b/data/Index.db");
     let mut index = std::fs::read(&path).unwrap();
-    index.iter_mut().for_each(|byte| *byte ^= 1);
+    for byte in &mut index {
+        *byte ^= 1;
+    }
     std::fs::write(&path, index).unwrap();
     let error = world.cut("stage").await.unwrap_err();
     assert!(error.code == "RV-DIGEST" && error.message.contains("Index.db"), "{error:?}");
