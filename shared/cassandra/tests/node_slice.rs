@@ -28,14 +28,22 @@ use uuid::Uuid;
 
 const PARTITIONS: i32 = 120;
 
-/// Data.db as a file.
-struct Data(PathBuf);
+/// Data.db or Index.db as a file.
+struct Elsewhere(PathBuf);
 
-impl RangedRead for Data {
+impl RangedRead for Elsewhere {
     fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>> {
         let mut file = File::open(&self.0)?;
         file.seek(SeekFrom::Start(range.start))?;
         Ok(Box::new(file.take(range.end - range.start)))
+    }
+
+    fn size(&self) -> u64 {
+        self.0.metadata().unwrap().len()
+    }
+
+    fn is_authentic(&self) -> bool {
+        true
     }
 }
 
@@ -76,19 +84,30 @@ async fn write(node: &LabNode, session: &CqlSession, table: &TableName) {
     node.jolokia().flush(std::slice::from_ref(&table.keyspace)).await.unwrap();
 }
 
-/// Cuts every SSTable of a snapshot into the parts that begin and end at these tokens; a folder each.
+/// Cuts every SSTable of a snapshot into the parts that begin and end at these tokens; a folder each. By parts
+/// of an Index.db and by the whole it is the same.
 fn cut(node: &LabNode, tag: &str, tokens: &[i64], stage: &Path) -> Vec<PathBuf> {
-    let (mut dirs, mut partitions) = (Vec::new(), 0);
+    let (mut dirs, mut partitions, mut asked, mut whole) = (Vec::new(), 0, 0, 0);
     for sstable in find_snapshot(&node.data_dirs, tag).unwrap().remove(0).sstables {
-        let data = sstable.components.iter().find(|file| file.component == Component::Data).unwrap();
-        let from = data.path.parent().unwrap();
+        let path_of = |component| {
+            let file = sstable.components.iter().find(|file| file.component == component);
+            file.map(|file| Elsewhere(file.path.clone()))
+        };
+        let (data, index) = (path_of(Component::Data).unwrap(), path_of(Component::Index));
+        let index = index.as_ref().map(|index| index as &dyn RangedRead);
+        let from = data.0.parent().unwrap();
         for (n, token) in tokens.iter().enumerate() {
             let before = tokens[(n + tokens.len() - 1) % tokens.len()];
             let wanted = [TokenRange::new(Token(before), Token(*token))].into_iter().collect();
             let to = stage.join(dirs.len().to_string());
+            let by_whole = tempfile::tempdir().unwrap();
             std::fs::create_dir(&to).unwrap();
-            let (source, size) = (Data(data.path.clone()), data.path.metadata().unwrap().len());
-            let sliced = slice_folder(&sstable.descriptor, from, &source, size, &wanted, &to).unwrap();
+            let sliced = slice_folder(&sstable.descriptor, from, &data, index, &wanted, &to).unwrap();
+            let other =
+                slice_folder(&sstable.descriptor, from, &data, None, &wanted, by_whole.path()).unwrap();
+            assert_eq!(sliced.files, other.files);
+            asked += sliced.sliced.index.bytes;
+            whole += index.map_or(0, RangedRead::size);
             partitions += sliced.sliced.partitions;
             // Each data directory has a part of the ring: not every SSTable meets every range.
             if sliced.sliced.partitions == 0 {
@@ -103,6 +122,7 @@ fn cut(node: &LabNode, tag: &str, tokens: &[i64], stage: &Path) -> Vec<PathBuf> 
         "{partitions} partitions in {} slices",
         dirs.len()
     );
+    assert!(whole == 0 || asked < whole * 2 / 3, "{asked} bytes of indexes, {whole} if all were read");
     dirs
 }
 
@@ -120,9 +140,14 @@ async fn slices_by_every_compressor_pass_every_check_of_an_import() {
     ] {
         let keyspace = Keyspace::create(&session, nodes().len()).await;
         let table = TableName::new(&keyspace.name, "t");
-        ddl(&session, &[&format!(
-            "CREATE TABLE {table} (k int, c int, v text, PRIMARY KEY (k, c)) WITH compression = {{{compression}}}"
-        )])
+        // Samples enough for a summary to say something.
+        ddl(
+            &session,
+            &[&format!(
+                "CREATE TABLE {table} (k int, c int, v text, PRIMARY KEY (k, c)) \
+             WITH compression = {{{compression}}} AND min_index_interval = 4"
+            )],
+        )
         .await;
         write(&node, &session, &table).await;
         let before = rows(&session, &table).await;

@@ -64,19 +64,32 @@ fn moved(target: &Topology, sizes: SstableSizes) -> (f64, f64, f64, f64) {
         for node in &target.nodes {
             let share = Share::new(&Method::Slice, &owners, node.host_id);
             if share.wants(&facts) {
-                whole += sizes.data + sizes.index + sizes.rest;
+                whole += sizes.all();
                 slices += share.slice_bytes(&facts, sizes);
-                sent += share.owned_bytes(&facts, sizes.data + sizes.index + sizes.rest);
+                sent += share.owned_bytes(&facts, sizes.all());
                 runs += owners.of("k", node.host_id).unwrap().part_of(first, last).1;
                 takers += 1;
             }
         }
     }
     #[expect(clippy::cast_precision_loss)]
-    let times =
-        |bytes: u64| bytes as f64 / (sizes.data + sizes.index + sizes.rest) as f64 / f64::from(SSTABLES);
+    let times = |bytes: u64| bytes as f64 / sizes.all() as f64 / f64::from(SSTABLES);
     let runs = f64::from(u32::try_from(runs).unwrap()) / f64::from(takers.max(1));
     (times(whole), times(slices), runs, times(sent))
+}
+
+/// What the files of an SSTable with so many bytes of Data.db weigh: partitions of 4 KiB, chunks of 16 KiB that
+/// compress to half.
+const fn sizes(data: u64) -> SstableSizes {
+    let partitions = data / (4 << 10);
+    let (index, chunks, filter) = (partitions * 25, data / (8 << 10) * 8, partitions * 5 / 4);
+    let (summary, statistics) = (partitions / 128 * 28, 10 << 10);
+    // A small index comes whole, and needs no summary.
+    if index < 1 << 20 {
+        let whole = index + chunks + statistics;
+        return SstableSizes { data, index: 0, whole, rest: filter + summary };
+    }
+    SstableSizes { data, index, whole: chunks + summary + statistics, rest: filter }
 }
 
 #[test]
@@ -86,10 +99,10 @@ fn slices_move_each_row_as_often_as_it_has_replicas() {
         let target = ring(nodes, 1000 + u64::from(nodes));
         for mib in [128_u64, 1 << 10, 10 << 10] {
             let data = mib << 20;
-            // A partition of 4 KiB has some 25 bytes in Index.db; chunk places, statistics beside.
-            let sizes = SstableSizes { data, index: data / 160, rest: data / 1000 };
+            let sizes = sizes(data);
             let (whole, slices, runs, sent) = moved(&target, sizes);
-            let (_, data_alone, _, _) = moved(&target, SstableSizes { index: 0, rest: 0, ..sizes });
+            let none = SstableSizes { index: 0, whole: 0, rest: 0, ..sizes };
+            let (_, data_alone, _, _) = moved(&target, none);
             println!(
                 "{nodes:>12}  {mib:>5} MiB  {whole:>6.1}  {slices:>6.2}  {data_alone:>12.2}  {runs:>11.1}  {sent:>4.2}"
             );

@@ -24,13 +24,25 @@ pub struct IndexEntry {
 #[derive(Debug)]
 pub struct IndexReader<R> {
     from: R,
+    /// Where in the Index.db it is, in bytes.
+    at: u64,
     ended: bool,
 }
 
 impl<R: BufRead> IndexReader<R> {
     /// Reads from the beginning of an Index.db.
     pub fn new(from: R) -> Self {
-        Self { from, ended: false }
+        Self::from_place(from, 0)
+    }
+
+    /// Reads from the entry on that begins at `at`, where `from` is.
+    pub(super) fn from_place(from: R, at: u64) -> Self {
+        Self { from, at, ended: false }
+    }
+
+    /// Where in the Index.db it is, in bytes: at the next entry, once the promoted index at hand was taken.
+    pub(super) const fn at(&self) -> u64 {
+        self.at
     }
 
     /// What it reads from, wherever it is in there.
@@ -72,13 +84,16 @@ impl<R: BufRead> IndexReader<R> {
                 return Ok(Err(error));
             }
             self.from.consume(taken);
+            self.at += taken as u64;
             left -= taken as u64;
         }
         Ok(Ok(()))
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<()> {
-        self.from.read_exact(buffer).map_err(|error| unreadable(&error))
+        self.from.read_exact(buffer).map_err(|error| unreadable(&error))?;
+        self.at += buffer.len() as u64;
+        Ok(())
     }
 
     fn vint(&mut self) -> Result<u64> {

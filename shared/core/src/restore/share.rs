@@ -96,15 +96,28 @@ pub enum Take<'a> {
 pub struct SstableSizes {
     /// Data.db, of which parts are fetched.
     pub data: u64,
-    /// What is fetched whole even for a slice: the index, places of chunks, statistics.
+    /// An index of which parts are fetched, too.
     pub index: u64,
+    /// What is fetched whole even for a slice: places of chunks, statistics, other indexes.
+    pub whole: u64,
     /// What a slice does without.
     pub rest: u64,
 }
 
-/// Bytes that are fetched beside the wanted ones at the two ends of a run of partitions: a chunk each, of
-/// the usual length.
-const ENDS: u64 = 2 * (16 << 10);
+impl SstableSizes {
+    /// All its files.
+    pub const fn all(self) -> u64 {
+        let Self { data, index, whole, rest } = self;
+        data.saturating_add(index).saturating_add(whole).saturating_add(rest)
+    }
+}
+
+/// Bytes of Data.db that are fetched beside the wanted ones at the two ends of a run of partitions: a chunk
+/// each, of the usual length.
+const DATA_ENDS: u64 = 2 * (16 << 10);
+/// Likewise of an index: half of what lies between two of its samples each, which is 128 entries of some 30 to
+/// 60 bytes.
+const INDEX_ENDS: u64 = 2 * (4 << 10);
 
 impl Share {
     /// The share of `host`. `owners`: of the target, with the replication the keyspaces will have
@@ -151,18 +164,20 @@ impl Share {
     /// About how many bytes a slice of an SSTable fetches that the node [wants](Self::wants), if its
     /// partitions are spread evenly over its span.
     pub fn slice_bytes(&self, sstable: &SstableFacts<'_>, sizes: SstableSizes) -> u64 {
-        let SstableSizes { data, index, rest } = sizes;
-        let whole = data.saturating_add(index).saturating_add(rest);
         if sstable.keyspace == AUTH_KEYSPACE || self.owns_all(sstable) {
-            return whole;
+            return sizes.all();
         }
         let (first, last) = sstable.whole_span();
         let owned = self.owners.of(sstable.keyspace, self.host);
         let (part, runs) = owned.map_or((0.0, 0), |owned| owned.part_of(first, last));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        let within = (part * data as f64).ceil() as u64;
-        let ends = ENDS.saturating_mul(runs as u64);
-        within.saturating_add(ends).min(data).saturating_add(index)
+        let in_parts = |bytes: u64, ends: u64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+            let within = (part * bytes as f64).ceil() as u64;
+            within.saturating_add(ends.saturating_mul(runs as u64)).min(bytes)
+        };
+        in_parts(sizes.data, DATA_ENDS)
+            .saturating_add(in_parts(sizes.index, INDEX_ENDS))
+            .saturating_add(sizes.whole)
     }
 
     /// About how many bytes of an SSTable of `bytes` the node owns.
@@ -287,12 +302,15 @@ mod tests {
         let owned = owners.of("k", host).unwrap();
         assert_eq!(share.take(&facts("k", 1, 20)), Take::Slice(owned));
         assert_eq!(share.take(&facts(AUTH_KEYSPACE, 1, 20)), Take::Whole);
-        let sizes = SstableSizes { data: 1 << 30, index: 1000, rest: 500 };
-        assert_eq!(share.slice_bytes(&facts("k", 1, 10), sizes), (1 << 30) + 1500);
-        assert_eq!(share.slice_bytes(&facts("k", 1, 40), sizes), (1 << 28) + ENDS + 1000);
-        assert_eq!(share.slice_bytes(&facts("k", 1, 40), SstableSizes { data: 9, ..sizes }), 1009);
+        let sizes = SstableSizes { data: 1 << 30, index: 1 << 20, whole: 1000, rest: 500 };
+        assert_eq!(share.slice_bytes(&facts("k", 1, 10), sizes), (1 << 30) + (1 << 20) + 1500);
+        let quarter = (1 << 28) + (1 << 18);
+        let ends = DATA_ENDS + INDEX_ENDS;
+        assert_eq!(share.slice_bytes(&facts("k", 1, 40), sizes), quarter + ends + 1000);
+        let small = SstableSizes { data: 9, index: 5, ..sizes };
+        assert_eq!(share.slice_bytes(&facts("k", 1, 40), small), 1014);
         let unknown = SstableFacts { span: None, ..facts("k", 0, 0) };
-        assert_eq!(share.slice_bytes(&unknown, sizes), 1 + ENDS + 1000);
+        assert_eq!(share.slice_bytes(&unknown, sizes), 2 + ends + 1000);
         assert_eq!(share.take(&unknown), Take::Slice(owned));
         let whole = Share::new(&Method::Import, &owners, host);
         assert_eq!(whole.take(&facts("k", 1, 20)), Take::Whole);

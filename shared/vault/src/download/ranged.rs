@@ -36,6 +36,16 @@ impl RangedContent {
         Self { context, wanted, runtime: Handle::current() }
     }
 
+    /// Bytes of the whole content.
+    pub const fn size(&self) -> u64 {
+        self.wanted.size
+    }
+
+    /// Whether what is read can only be what was written: the object is sealed, and so is each part of it.
+    pub fn is_authentic(&self) -> bool {
+        self.context.store.is_authentic(&self.wanted.place.key)
+    }
+
     /// Asks for bytes `range` of the content. Blocks: not for a thread that runs futures.
     pub fn open(&self, range: Range<u64>) -> io::Result<RangedBody<'_>> {
         let Range { start, end } = range;

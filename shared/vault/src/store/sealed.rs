@@ -46,6 +46,11 @@ impl Store {
         if self.sealing(key).is_some() { object::stored_size(len) } else { len }
     }
 
+    /// Whether what is read at `key` is authenticated, every part of it.
+    pub fn is_authentic(&self, key: &str) -> bool {
+        self.sealing(key).is_some()
+    }
+
     /// The keys, where objects at `key` are sealed.
     pub(super) fn sealing(&self, key: &str) -> Option<&Arc<Keyring>> {
         self.1.as_ref().filter(|_| layout::is_sealed(key))

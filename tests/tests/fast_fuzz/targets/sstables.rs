@@ -109,7 +109,7 @@ fn slice_seeds() -> Vec<Vec<u8>> {
     let whole = real_sstables();
     let is_read = |seed: &Vec<u8>| {
         let component = &whole[usize::from(seed[0])].1[usize::from(seed[1])].0;
-        *component == Component::Data || SlicedFolder::needs(component)
+        *component == Component::Data || *component == Component::Summary || SlicedFolder::needs(component)
     };
     check_seeds().into_iter().filter(is_read).collect()
 }
@@ -168,6 +168,14 @@ impl RangedRead for InMemory<'_> {
         let part = part.and_then(|(from, to)| self.0.get(from..to)).expect("a range of the file");
         Ok(Box::new(part))
     }
+
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn is_authentic(&self) -> bool {
+        true
+    }
 }
 
 /// A slice of a real SSTable with one component that is the input.
@@ -180,30 +188,41 @@ fn try_slices(input: &[u8]) {
         let at = components.iter().position(|(component, _)| component == wanted)?;
         Some(if at == replaced { content } else { components[at].1.as_slice() })
     };
-    let file = |component: &Component| Some(Cursor::new(content_of(component)?));
-    let index = match file(&Component::Index) {
-        Some(index) => PartitionIndex::Big(index),
-        None => PartitionIndex::Bti {
-            partitions: file(&Component::Partitions).expect("a trie"),
-            rows: file(&Component::Rows).expect("its rows"),
-        },
-    };
-    let chunks = match file(&Component::CompressionInfo) {
+    let file = |component: &Component| Some(Cursor::new(content_of(component)?.to_vec()));
+    let chunks = || match file(&Component::CompressionInfo) {
         Some(info) => ChunkIndex::CompressionInfo(info),
         None => ChunkIndex::Crc(file(&Component::Crc).expect("checksums")),
     };
     let data = content_of(&Component::Data).expect("data");
-    let source = SliceSource { index, chunks, data: &InMemory(data), data_size: data.len() as u64 };
     let half = TokenRange::new(Token(0), Token(i64::MAX));
     let wanted = if m.is_multiple_of(2) { TokenSet::full() } else { [half].into_iter().collect() };
-    let empty = || Cursor::new(Vec::new());
-    let mut into = SliceOutput { data: empty(), index: empty(), chunks: empty() };
-    match slice(source, &wanted, &mut into) {
-        Ok(sliced) => {
-            let named = IndexReader::new(into.index.get_ref().as_slice()).flatten().count();
-            assert_eq!(named as u64, sliced.partitions, "each is named");
+    let cut = |index| {
+        let source = SliceSource { index, chunks: chunks(), data: &InMemory(data) };
+        let empty = || Cursor::new(Vec::new());
+        let mut into = SliceOutput { data: empty(), index: empty(), chunks: empty() };
+        match slice(source, &wanted, &mut into) {
+            Ok(sliced) => {
+                let named = IndexReader::new(into.index.get_ref().as_slice()).flatten().count();
+                assert_eq!(named as u64, sliced.partitions, "each is named");
+                Some([into.data, into.index, into.chunks].map(Cursor::into_inner))
+            }
+            Err(error) => {
+                told(error);
+                None
+            }
         }
-        Err(error) => told(error),
+    };
+    let Some(index) = file(&Component::Index) else {
+        let partitions = file(&Component::Partitions).expect("a trie");
+        cut(PartitionIndex::Bti { partitions, rows: file(&Component::Rows).expect("its rows") });
+        return;
+    };
+    let whole = cut(PartitionIndex::Big(index));
+    let summary = file(&Component::Summary).expect("a summary");
+    let index = InMemory(content_of(&Component::Index).expect("an index"));
+    let parts = cut(PartitionIndex::Sampled { summary, index: &index, kept: Cursor::new(Vec::new()) });
+    if components[replaced].0 == Component::Summary && parts.is_some() {
+        assert!(parts == whole, "a summary changes no slice");
     }
 }
 

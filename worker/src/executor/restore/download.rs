@@ -39,7 +39,7 @@ impl Executor {
         let (files, bytes) =
             sizes.fold((0, 0), |(files, bytes), size| (files + 1, u64::saturating_add(bytes, size)));
         let sliced = share.iter().filter(|sstable| sstable.slice.is_some());
-        let bytes = sliced.map(SharedSstable::data_share).fold(bytes, u64::saturating_add);
+        let bytes = sliced.map(SharedSstable::parts_share).fold(bytes, u64::saturating_add);
         transfer.progress.expect(files, bytes);
         let done = self.stage_files(&plan, &share, &stage, &transfer).await?;
         info!(files = done.files, bytes = done.bytes, kept = done.bytes_kept, "share staged");

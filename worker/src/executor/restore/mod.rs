@@ -8,6 +8,7 @@
 mod apply;
 mod auth;
 mod batch;
+mod cutter;
 mod download;
 mod drill;
 mod fence;
@@ -22,6 +23,7 @@ mod room;
 mod schema;
 mod settle;
 mod share;
+mod sliced_files;
 mod slices;
 mod staged;
 mod stream;

@@ -23,7 +23,8 @@ use ringvault_vault::manifest::SstableFacts;
 use super::{
     plan_checks::Findings,
     record::{PlannedTable, RestorePlan},
-    share::{PlannedTables, Restored, facts, helps_to_slice, restored_components, sizes, whole_size},
+    share::{PlannedTables, Restored, facts, restored_components, whole_size},
+    sliced_files::{Sliced, how_sliced, sizes},
 };
 use crate::executor::Executor;
 
@@ -117,7 +118,7 @@ impl Sums {
             for component in restored_components(&entry) {
                 node.whole.files += 1;
                 node.whole.bytes = node.whole.bytes.saturating_add(component.size);
-                let is_fetched = is_owned || component.name == "Data.db" || helps_to_slice(component);
+                let is_fetched = is_owned || how_sliced(&entry, component) != Sliced::Left;
                 node.slices.files += u64::from(is_fetched);
             }
             is_sliced |= !is_owned && entry.table.keyspace != AUTH_KEYSPACE;

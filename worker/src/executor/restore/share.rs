@@ -2,17 +2,19 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use ringvault_cassandra::sstable::{self, slice::SlicedFolder};
 use ringvault_core::{
     HostId, TaskError,
     cluster::{Token, TokenSet},
-    restore::{Method, Owners, Share, SstableFacts, SstableSizes, Streams, Take},
+    restore::{Method, Owners, Share, SstableFacts, Streams, Take},
     selection::TableName,
 };
 use ringvault_vault::manifest::{Component, Entry, ManifestFile, SstableEntry, TableRef};
 use uuid::Uuid;
 
-use super::record::{PlannedManifest, RestorePlan};
+use super::{
+    record::{PlannedManifest, RestorePlan},
+    sliced_files::{INDEX, Sliced, how_sliced, is_source},
+};
 use crate::executor::{Executor, failure};
 
 /// An SSTable to take, and whose it was.
@@ -53,17 +55,44 @@ impl SharedSstable {
     /// of a sliced one just those that tell where its partitions are.
     pub(super) fn components(&self) -> impl Iterator<Item = &Component> {
         let is_sliced = self.slice.is_some();
-        restored_components(&self.entry).filter(move |component| !is_sliced || helps_to_slice(component))
+        let fetched =
+            move |component: &&Component| !is_sliced || how_sliced(&self.entry, component) == Sliced::Whole;
+        restored_components(&self.entry).filter(fetched)
+    }
+
+    /// What its slice is made of, beside Data.db.
+    pub(super) fn slice_sources(&self) -> impl Iterator<Item = &Component> {
+        restored_components(&self.entry).filter(|component| is_source(component))
     }
 
     /// Its Data.db.
     pub(super) fn data(&self) -> Option<&Component> {
-        self.entry.components.iter().find(|component| component.name == "Data.db")
+        self.component("Data.db")
+    }
+
+    /// Its Index.db, if it is sliced and parts of that will do.
+    pub(super) fn index_in_parts(&self) -> Option<&Component> {
+        self.slice.as_ref()?;
+        self.component(INDEX).filter(|index| how_sliced(&self.entry, index) == Sliced::Parts)
+    }
+
+    fn component(&self, name: &str) -> Option<&Component> {
+        self.entry.components.iter().find(|component| component.name == name)
     }
 
     /// About how many bytes of its Data.db are fetched.
     pub(super) fn data_share(&self) -> u64 {
-        let size = self.data().map_or(0, |data| data.size);
+        self.share(self.data())
+    }
+
+    /// About how many bytes are fetched of the files that come in parts.
+    pub(super) fn parts_share(&self) -> u64 {
+        self.data_share().saturating_add(self.share(self.index_in_parts()))
+    }
+
+    /// The part of a file's bytes that it takes of the SSTable's tokens.
+    fn share(&self, component: Option<&Component>) -> u64 {
+        let size = component.map_or(0, |component| component.size);
         let facts = &self.entry.facts;
         let (first, last) =
             facts.first_token.zip(facts.last_token).unwrap_or((Token(i64::MIN), Token(i64::MAX)));
@@ -72,25 +101,6 @@ impl SharedSstable {
         let share = (part * size as f64) as u64;
         share.min(size)
     }
-}
-
-/// Whether a slice is made with the help of a component, which is fetched whole.
-pub(super) fn helps_to_slice(component: &Component) -> bool {
-    sstable::Component::parse(&component.name).is_some_and(|component| SlicedFolder::needs(&component))
-}
-
-/// What an SSTable's files weigh in a slice.
-pub(super) fn sizes(entry: &SstableEntry) -> SstableSizes {
-    let mut sizes = SstableSizes::default();
-    for component in restored_components(entry) {
-        let kind = match component.name.as_str() {
-            "Data.db" => &mut sizes.data,
-            _ if helps_to_slice(component) => &mut sizes.index,
-            _ => &mut sizes.rest,
-        };
-        *kind = kind.saturating_add(component.size);
-    }
-    sizes
 }
 
 /// The components of an SSTable that a restore brings.

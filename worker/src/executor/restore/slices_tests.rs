@@ -1,4 +1,5 @@
 use super::*;
+use crate::identity::write_durably;
 
 fn record(dir: &Path, of: Digest, files: &[(&str, &[u8])]) -> SliceRecord {
     let folder = dir.join(SLICE);
@@ -53,17 +54,4 @@ fn no_name_in_a_record_leads_elsewhere() {
         assert_eq!(SliceRecord::verified(root.path(), of), None, "{name}");
         assert!(SliceRecord::staged("p".to_owned(), root.path()).is_err(), "{name}");
     }
-}
-
-#[test]
-fn what_an_attempt_left_unfinished_goes() {
-    let root = tempfile::tempdir().unwrap();
-    for name in ["slice-1.part", "slice", "source"] {
-        make_dir(&root.path().join(name)).unwrap();
-    }
-    remove_unfinished(root.path()).unwrap();
-    let mut left: Vec<_> =
-        std::fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["slice", "source"]);
 }

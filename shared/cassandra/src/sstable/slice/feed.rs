@@ -7,7 +7,7 @@ use std::{
     ops::Range,
 };
 
-use super::{RangedRead, Result, SliceError, chunks::Chunks};
+use super::{Component, RangedRead, Result, SliceError, chunks::Chunks};
 
 /// Longest head of a partition: the length of its key, and the key.
 const MAX_HEAD: u64 = 2 + u16::MAX as u64;
@@ -126,7 +126,7 @@ impl<'a> Feed<'a> {
             let request =
                 request.ok_or_else(|| SliceError::data(format!("chunk {number} is of no partition")))?;
             if request.chunks.end > number {
-                let body = self.data.open(request.place).map_err(SliceError::Data)?;
+                let body = self.data.open(request.place).map_err(unreadable)?;
                 self.open = Some(Open { body, chunks: request.chunks });
             }
         }
@@ -140,12 +140,12 @@ impl<'a> Feed<'a> {
             let length = place.end - place.start;
             if next < number {
                 let skipped = io::copy(&mut (&mut open.body).take(length), &mut io::sink());
-                if skipped.map_err(SliceError::Data)? < length {
-                    return Err(SliceError::Data(io::ErrorKind::UnexpectedEof.into()));
+                if skipped.map_err(unreadable)? < length {
+                    return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
                 }
             } else {
                 self.stored.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
-                open.body.read_exact(&mut self.stored).map_err(SliceError::Data)?;
+                open.body.read_exact(&mut self.stored).map_err(unreadable)?;
                 chunks.open(number, &self.stored, &mut self.content)?;
             }
             open.chunks.start += 1;
@@ -153,6 +153,10 @@ impl<'a> Feed<'a> {
         self.number = Some(number);
         Ok(())
     }
+}
+
+fn unreadable(source: io::Error) -> SliceError {
+    SliceError::Unreadable { component: Component::Data, source }
 }
 
 /// The key of one partition, by a request of its own.

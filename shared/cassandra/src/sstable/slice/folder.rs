@@ -43,6 +43,8 @@ pub struct SlicedFolder {
     pub files: Vec<SlicedFile>,
 }
 
+/// Ends the name that the file for parts of an index has for a moment.
+const KEPT: &str = "parts";
 /// The source's files that a slice is made of, beside Data.db.
 pub(super) const SOURCES: [Component; 6] = [
     Component::Statistics,
@@ -62,14 +64,14 @@ impl SlicedFolder {
 }
 
 /// Cuts the partitions of `wanted` out of the `SSTable` whose index, chunk places and statistics
-/// lie in `from`, and whose Data.db of `data_size` bytes is read through `data`. Writes into the
-/// folder `to`, which is empty; content is on disk when it returns, the folder's names need not be.
-/// Blocks.
+/// lie in `from`, and whose Data.db is read through `data`. Where `index` is given, Index.db need not lie
+/// there, but Summary.db: parts of the index are then read through it. Writes into the folder `to`, which is
+/// empty; content is on disk when it returns, the folder's names need not be. Blocks.
 pub fn slice_folder(
     descriptor: &Descriptor,
     from: &Path,
     data: &dyn RangedRead,
-    data_size: u64,
+    index: Option<&dyn RangedRead>,
     wanted: &TokenSet,
     to: &Path,
 ) -> Result<SlicedFolder> {
@@ -82,9 +84,14 @@ pub fn slice_folder(
         File::open(from.join(descriptor.file_name(component)))
             .map_err(|error| SliceError::damaged(component.clone(), FormatError(error.to_string())))
     };
-    let index = match descriptor.format {
-        Format::Big => PartitionIndex::Big(open(&Component::Index)?),
-        Format::Bti => {
+    let index = match (descriptor.format, index) {
+        (Format::Big, None) => PartitionIndex::Big(open(&Component::Index)?),
+        (Format::Big, Some(index)) => PartitionIndex::Sampled {
+            summary: open(&Component::Summary)?,
+            index,
+            kept: nameless(&from.join(descriptor.file_name(&Component::Index)).with_extension(KEPT))?,
+        },
+        (Format::Bti, _) => {
             PartitionIndex::Bti { partitions: open(&Component::Partitions)?, rows: open(&Component::Rows)? }
         }
     };
@@ -100,7 +107,7 @@ pub fn slice_folder(
         index: create(&Component::Index)?,
         chunks: create(&chunks_component)?,
     };
-    let source = SliceSource { index, chunks, data, data_size };
+    let source = SliceSource { index, chunks, data };
     let sliced = slice(source, wanted, &mut output)?;
     let mut files = Vec::new();
     if sliced.partitions > 0 {
@@ -128,6 +135,15 @@ pub fn slice_folder(
         whole(Component::Toc, (lines.join("\n") + "\n").as_bytes())?;
     }
     Ok(SlicedFolder { descriptor: new, sliced, files })
+}
+
+/// An empty file that has no name any more: it is gone when it is closed, and when the machine dies.
+fn nameless(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(true).open(path);
+    let file = file.map_err(SliceError::Write)?;
+    std::fs::remove_file(path).map_err(SliceError::Write)?;
+    Ok(file)
 }
 
 /// The source's Statistics.db, seen to be of tokens that are known here.

@@ -17,52 +17,71 @@
 //! which runs of Data.db are needed and once to write them, so memory does not grow with the
 //! `SSTable`: a few chunks, a run for each wanted token range, some pages of each index.
 //!
+//! Of an Index.db that lies elsewhere those parts are read that Summary.db, an index of the index, says to
+//! tell of the wanted tokens (`samples.rs`). No hash of the whole vouches for them, so they are held
+//! against the summary and against Data.db (`walk/parts.rs`, `cut.rs`); where they cannot be, it is an
+//! error that says so ([`SliceError::Parts`], [`SliceError::Unverifiable`]), and the whole index, hashed, is
+//! what to try next, as it is after whatever else looked damaged.
+//!
 //! Layouts: those of the readers beside this; `SizedInts`, `TrieNode`, `PartitionIndex` of 5.0 for
 //! the trie (see `walk/trie.rs`).
 
 mod chunks;
 mod codec;
+mod cut;
 mod feed;
 mod folder;
 mod output;
 mod pages;
+mod samples;
 mod walk;
 
 use std::{
-    collections::HashMap,
     io::{self, Read, Seek, Write},
     ops::Range,
 };
 
-use ringvault_core::cluster::{Token, TokenSet};
+use ringvault_core::cluster::TokenSet;
 
 pub use folder::{SlicedFile, SlicedFolder, slice_folder};
 
 use self::{
     chunks::Chunks,
+    cut::{Choice, runs, write},
     feed::{Feed, requests},
-    output::DataWriter,
-    walk::{Partition, Walk},
+    walk::Walk,
 };
-use super::{Component, Descriptor, FormatError, murmur3_token};
+use super::{Component, Descriptor, FormatError};
 
 /// Parts of Data.db at most this many bytes apart come with one request.
 const MAX_GAP: u64 = 64 << 10;
-/// The flags of an unfiltered that ends a partition (`UnfilteredSerializer.END_OF_PARTITION`).
-const END_OF_PARTITION: u8 = 0x01;
 
 /// A file that lies elsewhere and is read by ranges.
 pub trait RangedRead {
     /// Bytes `range` of the file, in order, all of them. Each call is a request; ranges ascend,
     /// but for a few of some KiB each.
     fn open(&self, range: Range<u64>) -> io::Result<Box<dyn Read + '_>>;
+
+    /// Bytes of the whole file.
+    fn size(&self) -> u64;
+
+    /// Whether what is read can only be what was written, as each part of it is authenticated.
+    fn is_authentic(&self) -> bool;
 }
 
 /// Where the partitions of the source begin.
-#[derive(Debug)]
-pub enum PartitionIndex<R> {
-    /// Index.db.
+pub enum PartitionIndex<'a, R> {
+    /// Index.db, held against its hash.
     Big(R),
+    /// An Index.db that is read in parts.
+    Sampled {
+        /// Summary.db, held against its hash.
+        summary: R,
+        /// Index.db.
+        index: &'a dyn RangedRead,
+        /// An empty file to keep the parts in.
+        kept: R,
+    },
     /// Partitions.db and Rows.db.
     Bti {
         /// Partitions.db.
@@ -84,13 +103,11 @@ pub enum ChunkIndex<R> {
 /// An `SSTable` to cut.
 pub struct SliceSource<'a, R> {
     /// Where its partitions are.
-    pub index: PartitionIndex<R>,
+    pub index: PartitionIndex<'a, R>,
     /// Where its chunks are.
     pub chunks: ChunkIndex<R>,
     /// Its Data.db.
     pub data: &'a dyn RangedRead,
-    /// Bytes of it.
-    pub data_size: u64,
 }
 
 /// Where a slice is written. CompressionInfo.db or CRC.db is what the source had.
@@ -111,8 +128,17 @@ pub struct Sliced {
     pub partitions: u64,
     /// CRC-32 of the whole new Data.db.
     pub digest: u32,
-    /// Bytes of the source's Data.db that were asked for.
-    pub fetched: u64,
+    /// What was asked for of the source's Data.db.
+    pub data: Fetched,
+    /// What was asked for of its Index.db, where that was read in parts.
+    pub index: Fetched,
+}
+
+/// Parts of a file that were asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Their bytes.
+    pub bytes: u64,
     /// Requests that asked for them.
     pub requests: u64,
 }
@@ -120,9 +146,20 @@ pub struct Sliced {
 /// Why an `SSTable` was not cut.
 #[derive(Debug, thiserror::Error)]
 pub enum SliceError {
-    /// Data.db could not be read; the error is the [`RangedRead`]'s own.
-    #[error("Data.db cannot be read: {0}")]
-    Data(#[source] io::Error),
+    /// A part of Data.db or Index.db could not be read; the error is the [`RangedRead`]'s own.
+    #[error("{component} cannot be read: {source}")]
+    Unreadable {
+        /// Which file.
+        component: Component,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Parts of Index.db are not what Summary.db says, or that says nothing. The whole may do.
+    #[error("parts of Index.db are not known: {0}")]
+    Parts(String),
+    /// Parts of Index.db hold what nothing tells to be right. The whole has its hash.
+    #[error("Index.db holds indexes of rows, which cannot be checked in parts of it")]
+    Unverifiable,
     /// The source is not what it should be.
     #[error("{component} is damaged or of another format: {source}")]
     Damaged {
@@ -164,152 +201,22 @@ pub fn sliced_version(descriptor: &Descriptor) -> Option<&str> {
 /// Cuts the partitions of the tokens `wanted` out of `source`.
 ///
 /// Of `into` only what begins at its present place is written.
-pub fn slice<R: Read + Seek, W: Write + Seek>(
+pub fn slice<R: Read + Write + Seek, W: Write + Seek>(
     source: SliceSource<'_, R>,
     wanted: &TokenSet,
     into: &mut SliceOutput<W>,
 ) -> Result<Sliced> {
-    let mut chunks = Chunks::new(source.chunks, source.data_size)?;
-    let mut walk = Walk::new(source.index, chunks.content())?;
-    let mut choice = Choice { wanted, hidden: HashMap::new(), data: source.data };
+    let mut chunks = Chunks::new(source.chunks, source.data.size())?;
+    let (mut walk, index) = Walk::new(source.index, wanted, chunks.content())?;
+    let mut choice = Choice::new(wanted, source.data);
     let runs = runs(&mut walk, &mut choice, &mut chunks)?;
     let requests = requests(&runs, &mut chunks, MAX_GAP)?;
-    let fetched = requests.iter().map(feed::Request::bytes).sum();
-    let count = requests.len() as u64;
+    let bytes = requests.iter().map(feed::Request::bytes).sum();
+    let data = Fetched { bytes, requests: requests.len() as u64 };
     walk.rewind()?;
     let feed = Feed::new(source.data, requests);
     let (partitions, digest) = write(&mut walk, &mut choice, &mut chunks, feed, into)?;
-    Ok(Sliced { partitions, digest, fetched, requests: count })
-}
-
-/// Which partitions are wanted.
-struct Choice<'a> {
-    wanted: &'a TokenSet,
-    /// Tokens that the index did not tell, by position: at most one at each end of a range.
-    hidden: HashMap<u64, Token>,
-    data: &'a dyn RangedRead,
-}
-
-impl Choice<'_> {
-    fn wants<R: Read + Seek>(&mut self, partition: &Partition, chunks: &mut Chunks<R>) -> Result<bool> {
-        let (first, last) = partition.tokens;
-        if self.wanted.covers(first, last) {
-            return Ok(true);
-        }
-        if !self.wanted.meets(first, last) {
-            return Ok(false);
-        }
-        let token = match self.hidden.get(&partition.position) {
-            Some(token) => *token,
-            None => {
-                let token = murmur3_token(&feed::key_at(self.data, chunks, partition.position)?);
-                self.hidden.insert(partition.position, token);
-                token
-            }
-        };
-        Ok(self.wanted.contains(token))
-    }
-}
-
-/// The wanted parts of the uncompressed Data.db, ascending, none touching another.
-fn runs<R: Read + Seek>(
-    walk: &mut Walk<R>,
-    choice: &mut Choice<'_>,
-    chunks: &mut Chunks<R>,
-) -> Result<Vec<Range<u64>>> {
-    let mut runs = Vec::new();
-    let mut open = None;
-    while let Some(partition) = walk.next()? {
-        let position = partition.position;
-        if choice.wants(&partition, chunks)? {
-            open.get_or_insert(position);
-        } else if let Some(start) = open.take() {
-            runs.push(start..position);
-        }
-    }
-    runs.extend(open.map(|start| start..chunks.content()));
-    Ok(runs)
-}
-
-/// A partition that is being copied.
-struct Open {
-    /// Where what is copied of it ends.
-    copied: u64,
-}
-
-/// The second walk: writes what is wanted.
-fn write<R: Read + Seek, W: Write + Seek>(
-    walk: &mut Walk<R>,
-    choice: &mut Choice<'_>,
-    chunks: &mut Chunks<R>,
-    mut feed: Feed<'_>,
-    into: &mut SliceOutput<W>,
-) -> Result<(u64, u32)> {
-    let mut data = DataWriter::new(&mut into.data, &mut into.chunks, chunks.format())?;
-    let index = &mut into.index;
-    let (mut open, mut partitions) = (None, 0);
-    let mut last: Option<(Token, Vec<u8>)> = None;
-    while let Some(partition) = walk.next()? {
-        if let Some(open) = open.take() {
-            end(open, partition.position, chunks, &mut feed, &mut data)?;
-        }
-        if !choice.wants(&partition, chunks)? {
-            continue;
-        }
-        let key = feed.key(partition.position, chunks)?;
-        let token = murmur3_token(&key);
-        let (first_token, last_token) = partition.tokens;
-        let is_named = partition.key.as_ref().is_none_or(|named| *named == key)
-            && (first_token..=last_token).contains(&token)
-            && choice.wanted.contains(token);
-        if !is_named {
-            let place = partition.position;
-            return Err(SliceError::data(format!(
-                "the partition at {place} is not the one that its index names"
-            )));
-        }
-        if last.as_ref().is_some_and(|(t, k)| (*t, k.as_slice()) >= (token, key.as_slice())) {
-            return Err(SliceError::data(format!("its partition at {} is out of order", partition.position)));
-        }
-        // The u16 length and the key, as they stand in both files.
-        let length = u16::try_from(key.len()).map_err(|_| SliceError::data("a key is too long"))?;
-        let mut head = length.to_be_bytes().to_vec();
-        head.extend_from_slice(&key);
-        index.write_all(&head).map_err(SliceError::Write)?;
-        let mut numbers = Vec::with_capacity(18);
-        output::push_vint(&mut numbers, data.content());
-        output::push_vint(&mut numbers, partition.promoted);
-        index.write_all(&numbers).map_err(SliceError::Write)?;
-        walk.copy_promoted(index)?;
-        data.write(&head)?;
-        open = Some(Open { copied: partition.position + head.len() as u64 });
-        partitions += 1;
-        last = Some((token, key));
-    }
-    if let Some(open) = open {
-        end(open, chunks.content(), chunks, &mut feed, &mut data)?;
-    }
-    index.flush().map_err(SliceError::Write)?;
-    Ok((partitions, data.finish()?))
-}
-
-/// Copies the rest of a partition, which ends at `end`.
-fn end<R: Read + Seek, W: Write + Seek>(
-    open: Open,
-    end: u64,
-    chunks: &mut Chunks<R>,
-    feed: &mut Feed<'_>,
-    data: &mut DataWriter<'_, W>,
-) -> Result<()> {
-    let mut last = None;
-    feed.copy(open.copied..end, chunks, |piece| {
-        last = piece.last().copied().or(last);
-        data.write(piece)
-    })?;
-    if last == Some(END_OF_PARTITION) {
-        return Ok(());
-    }
-    Err(SliceError::data(format!("the partition before {end} has no end")))
+    Ok(Sliced { partitions, digest, data, index })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod made;
 mod real;
+mod sampled;
 
 use std::{
     cell::RefCell,
@@ -18,16 +19,17 @@ use super::{
 };
 use made::{Kind, Made, Shape};
 
-/// A Data.db in memory, which notes what was asked for.
+/// A Data.db or Index.db in memory, which notes what was asked for.
 #[derive(Default)]
 pub(super) struct Asked {
     pub(super) data: Vec<u8>,
+    pub(super) is_authentic: bool,
     ranges: RefCell<Vec<Range<u64>>>,
 }
 
 impl Asked {
     pub(super) fn new(data: Vec<u8>) -> Self {
-        Self { data, ranges: RefCell::default() }
+        Self { data, ..Self::default() }
     }
 }
 
@@ -38,25 +40,46 @@ impl RangedRead for Asked {
         self.ranges.borrow_mut().push(range);
         Ok(Box::new(part))
     }
+
+    fn size(&self) -> u64 {
+        self.data.len() as u64
+    }
+
+    fn is_authentic(&self) -> bool {
+        self.is_authentic
+    }
 }
 
 type Files = SliceOutput<Cursor<Vec<u8>>>;
 
 /// A slice, and what it says of itself.
 fn cut(made: &Made, data: &Asked, wanted: &TokenSet) -> Result<(Sliced, Files)> {
-    let file = |content: &Vec<u8>| Cursor::new(content.clone());
+    let index = match &made.rows {
+        None => PartitionIndex::Big(file(&made.index)),
+        Some(rows) => PartitionIndex::Bti { partitions: file(&made.index), rows: file(rows) },
+    };
+    cut_by(made, index, data, wanted)
+}
+
+fn file(content: &[u8]) -> Cursor<Vec<u8>> {
+    Cursor::new(content.to_owned())
+}
+
+/// Likewise, by this index.
+fn cut_by(
+    made: &Made,
+    index: PartitionIndex<'_, Cursor<Vec<u8>>>,
+    data: &Asked,
+    wanted: &TokenSet,
+) -> Result<(Sliced, Files)> {
     let source = SliceSource {
-        index: match &made.rows {
-            None => PartitionIndex::Big(file(&made.index)),
-            Some(rows) => PartitionIndex::Bti { partitions: file(&made.index), rows: file(rows) },
-        },
+        index,
         chunks: if made.is_compressed {
             ChunkIndex::CompressionInfo(file(&made.chunks))
         } else {
             ChunkIndex::Crc(file(&made.chunks))
         },
         data,
-        data_size: data.data.len() as u64,
     };
     let mut files = Files { data: Cursor::default(), index: Cursor::default(), chunks: Cursor::default() };
     let sliced = slice(source, wanted, &mut files)?;
@@ -128,10 +151,15 @@ fn must_be_cut(made: &Made, wanted: &TokenSet) -> std::result::Result<(), TestCa
     prop_assert!(partitions(&files, made.is_compressed) == expected, "other partitions, or other bytes");
     prop_assert_eq!(sliced.digest, crc32fast::hash(files.data.get_ref()));
     let asked = data.ranges.borrow();
-    let of_runs: u64 =
-        asked.iter().rev().take(usize::try_from(sliced.requests).unwrap()).map(|r| r.end - r.start).sum();
-    prop_assert_eq!(sliced.fetched, of_runs);
-    prop_assert!(sliced.fetched <= made.data.len() as u64);
+    let of_runs: u64 = asked
+        .iter()
+        .rev()
+        .take(usize::try_from(sliced.data.requests).unwrap())
+        .map(|r| r.end - r.start)
+        .sum();
+    prop_assert_eq!(sliced.data.bytes, of_runs);
+    prop_assert!(sliced.data.bytes <= made.data.len() as u64);
+    prop_assert_eq!(sliced.index, Fetched::default());
     if made.rows.is_none() {
         let promoted: Vec<u64> =
             IndexReader::new(files.index.get_ref().as_slice()).map(|e| e.unwrap().promoted).collect();
@@ -145,6 +173,18 @@ fn must_be_cut(made: &Made, wanted: &TokenSet) -> std::result::Result<(), TestCa
     Ok(())
 }
 
+/// Bounds on partitions and beside them, and others; ranges between them by number.
+fn ranges(made: &Made, cuts: &[i64], owner: &[(u8, u8)]) -> TokenSet {
+    let near = made.partitions.iter().step_by(3).flat_map(|(key, _)| {
+        let token = murmur3_token(key).0;
+        [token, token.wrapping_sub(1), token.wrapping_add(1)]
+    });
+    let bounds: Vec<i64> = cuts.iter().copied().chain(near).collect();
+    let bound = |n: u8| bounds.get(usize::from(n) % bounds.len().max(1)).copied().unwrap_or_default();
+    let ranges: Vec<(i64, i64)> = owner.iter().map(|(a, b)| (bound(*a), bound(*b))).collect();
+    set(&ranges)
+}
+
 proptest! {
     /// Any partitions, in an SSTable of any kind, cut for any number of owners: every owner gets
     /// each of its partitions once, byte for byte, and nothing else.
@@ -155,16 +195,8 @@ proptest! {
         owners in proptest::collection::vec(proptest::collection::vec((any::<u8>(), any::<u8>()), 0..5), 1..4),
     ) {
         let made = Made::of(&shape);
-        // Bounds on partitions and beside them, too.
-        let near = made.partitions.iter().step_by(3).flat_map(|(key, _)| {
-            let token = murmur3_token(key).0;
-            [token, token.wrapping_sub(1), token.wrapping_add(1)]
-        });
-        let bounds: Vec<i64> = cuts.into_iter().chain(near).collect();
         for owner in owners {
-            let bound = |n: u8| bounds.get(usize::from(n) % bounds.len().max(1)).copied().unwrap_or_default();
-            let ranges: Vec<(i64, i64)> = owner.iter().map(|(a, b)| (bound(*a), bound(*b))).collect();
-            must_be_cut(&made, &set(&ranges))?;
+            must_be_cut(&made, &ranges(&made, &cuts, &owner))?;
         }
         must_be_cut(&made, &TokenSet::full())?;
     }
@@ -242,6 +274,7 @@ fn only_what_is_needed_is_asked_for() {
         chunk: 1 << 10,
         max: i32::MAX,
         keys: (0_u32..400).map(|n| (n.to_be_bytes().to_vec(), 4096)).collect(),
+        has_promoted: true,
         seed: 7,
     };
     let made = Made::of(&shape);
@@ -250,9 +283,10 @@ fn only_what_is_needed_is_asked_for() {
     let wanted = set(&[(token(10), token(60)), (token(300), token(350))]);
     let data = Asked::new(made.data.clone());
     let (sliced, _) = cut(&made, &data, &wanted).unwrap();
-    assert_eq!((sliced.partitions, sliced.requests), (100, 2));
+    assert_eq!((sliced.partitions, sliced.data.requests), (100, 2));
     let part = made.data.len() as u64 / 4;
-    assert!(sliced.fetched >= part && sliced.fetched < part + 4 * 1100, "{} of {part}", sliced.fetched);
+    let bytes = sliced.data.bytes;
+    assert!(bytes >= part && bytes < part + 4 * 1100, "{bytes} of {part}");
 }
 
 #[test]
@@ -263,6 +297,7 @@ fn a_partition_that_is_not_the_indexs_is_refused() {
         chunk: 1 << 16,
         max: i32::MAX,
         keys: (0_u32..20).map(|n| (n.to_be_bytes().to_vec(), 50)).collect(),
+        has_promoted: true,
         seed: 1,
     };
     let mut made = Made::of(&shape);

@@ -6,7 +6,7 @@ use rand_like::Bytes;
 use std::io::Cursor;
 
 use crate::sstable::{
-    CompressionInfo, murmur3_token,
+    CompressionInfo, IndexReader, murmur3_token,
     slice::{
         chunks::Format,
         codec::Codec,
@@ -30,6 +30,8 @@ pub(super) struct Shape {
     pub(super) max: i32,
     /// Keys and how many bytes their partitions have.
     pub(super) keys: Vec<(Vec<u8>, usize)>,
+    /// Whether some partitions of an Index.db have a promoted index.
+    pub(super) has_promoted: bool,
     pub(super) seed: u64,
 }
 
@@ -67,6 +69,7 @@ pub(super) fn any_shape() -> impl Strategy<Value = Shape> {
             chunk,
             max,
             keys: keys.into_iter().collect(),
+            has_promoted: true,
             seed,
         },
     )
@@ -102,7 +105,7 @@ impl Made {
             })
             .collect();
         let (index, rows) = match shape.kind {
-            Kind::Big => (big(&placed, &mut random), None),
+            Kind::Big => (big(&placed, shape.has_promoted, &mut random), None),
             Kind::Bti => {
                 let (index, rows) = bti(&placed, &mut random);
                 (index, Some(rows))
@@ -110,6 +113,38 @@ impl Made {
         };
         Self { data, index, rows, chunks, is_compressed: shape.compressor.is_some(), partitions }
     }
+}
+
+/// The Summary.db of an Index.db: of every `interval`th entry, less those whose number `is_left_out`, as
+/// Cassandra thins them out; the first always stays.
+pub(super) fn summary(index: &[u8], interval: u32, is_left_out: impl Fn(usize) -> bool) -> Vec<u8> {
+    let (mut entries, mut places) = (IndexReader::new(index), vec![0]);
+    let mut keys = Vec::new();
+    while let Some(entry) = entries.next() {
+        keys.push(entry.unwrap().key);
+        places.push(entries.at());
+    }
+    let sampled = keys.iter().zip(&places).step_by(usize::try_from(interval).unwrap()).enumerate();
+    let sampled: Vec<_> =
+        sampled.filter(|(n, _)| *n == 0 || !is_left_out(*n)).map(|(_, sample)| sample).collect();
+    let (mut offsets, mut memory) = (Vec::new(), Vec::new());
+    for (key, place) in &sampled {
+        offsets.extend(u32::try_from(4 * sampled.len() + memory.len()).unwrap().to_le_bytes());
+        memory.extend_from_slice(key);
+        memory.extend(place.to_le_bytes());
+    }
+    let mut file = interval.to_be_bytes().to_vec();
+    file.extend(u32::try_from(sampled.len()).unwrap().to_be_bytes());
+    file.extend(((offsets.len() + memory.len()) as u64).to_be_bytes());
+    file.extend([0, 0, 0, 128]);
+    file.extend(u32::try_from(sampled.len()).unwrap().to_be_bytes());
+    file.extend(offsets);
+    file.extend(memory);
+    for key in [&keys[0], &keys[keys.len() - 1]] {
+        file.extend(u32::try_from(key.len()).unwrap().to_be_bytes());
+        file.extend_from_slice(key);
+    }
+    file
 }
 
 /// Data.db and its sidecar, by the writer under test: what it writes is read by other code.
@@ -148,13 +183,14 @@ fn head(name: &str, shape: &Shape) -> CompressionInfo {
     CompressionInfo::parse(&mut Cursor::new(file), length).unwrap()
 }
 
-fn big(placed: &[(&[u8], u64)], random: &mut Bytes) -> Vec<u8> {
+fn big(placed: &[(&[u8], u64)], has_promoted: bool, random: &mut Bytes) -> Vec<u8> {
     let mut index = Vec::new();
     for (key, position) in placed {
         index.extend_from_slice(&u16::try_from(key.len()).unwrap().to_be_bytes());
         index.extend_from_slice(key);
         push_vint(&mut index, *position);
-        let promoted = if random.next().is_multiple_of(4) { u64::from(random.next()) * 3 } else { 0 };
+        let has_promoted = has_promoted && random.next().is_multiple_of(4);
+        let promoted = if has_promoted { u64::from(random.next()) * 3 } else { 0 };
         push_vint(&mut index, promoted);
         index.extend((0..promoted).map(|_| random.next()));
     }

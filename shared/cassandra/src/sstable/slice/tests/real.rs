@@ -17,11 +17,14 @@ fn all() -> Vec<SstableFiles> {
     folders.iter().map(|folder| list_directory(&root.join(folder)).unwrap().sstables.remove(0)).collect()
 }
 
+fn read(sstable: &SstableFiles, component: &Component) -> Asked {
+    Asked::new(std::fs::read(&sstable.file(component).unwrap().path).unwrap())
+}
+
 fn cut(sstable: &SstableFiles, wanted: &TokenSet, to: &Path) -> SlicedFolder {
     let data = &sstable.file(&Component::Data).unwrap().path;
-    let read = Asked::new(std::fs::read(data).unwrap());
-    let size = read.data.len() as u64;
-    slice_folder(&sstable.descriptor, data.parent().unwrap(), &read, size, wanted, to).unwrap()
+    let (from, read) = (data.parent().unwrap(), read(sstable, &Component::Data));
+    slice_folder(&sstable.descriptor, from, &read, None, wanted, to).unwrap()
 }
 
 /// What the check says of a folder's one SSTable, but for counts, which are the source's.
@@ -69,6 +72,24 @@ fn all_of_a_real_sstable_is_its_every_partition() {
         let keys = keys(dir.path());
         let span = read_key_span(&sstable).unwrap();
         assert_eq!((keys.first(), keys.last()), (Some(&span.first_key), Some(&span.last_key)));
+    }
+}
+
+#[test]
+fn a_real_summary_tells_which_parts_of_an_index_are_needed() {
+    for sstable in all().into_iter().filter(|sstable| sstable.descriptor.format == Format::Big) {
+        let data = sstable.file(&Component::Data).unwrap();
+        let index = read(&sstable, &Component::Index);
+        for token in [i64::MIN, -1, i64::MAX] {
+            let (whole, parts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let wanted = [TokenRange::new(Token(token), Token(0))].into_iter().collect();
+            let by_whole = cut(&sstable, &wanted, whole.path());
+            let (from, data) = (data.path.parent().unwrap(), read(&sstable, &Component::Data));
+            let by_parts =
+                slice_folder(&sstable.descriptor, from, &data, Some(&index), &wanted, parts.path()).unwrap();
+            assert_eq!(by_parts.files, by_whole.files, "{}", sstable.descriptor);
+            assert_eq!(by_parts.sliced.index.requests, 1);
+        }
     }
 }
 

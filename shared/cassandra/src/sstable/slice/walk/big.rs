@@ -1,21 +1,24 @@
-//! Index.db, from its first entry on.
+//! Index.db, from its first entry on, or the entries of some parts of it.
 
-use std::io::{self, BufReader, Read, Seek, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use ringvault_core::cluster::Token;
 
 use super::{
     super::{Result, SliceError},
     Partition,
+    parts::Parts,
 };
-use crate::sstable::{Component, FormatError, IndexReader, murmur3_token};
+use crate::sstable::{Component, FormatError, IndexEntry, IndexReader, murmur3_token};
 
 /// Bytes read at a time.
 const BUFFER: usize = 256 << 10;
 
 pub(in crate::sstable::slice) struct BigWalk<R> {
-    /// Taken out while it is rewound.
+    /// Taken out while it is sent elsewhere.
     reader: Option<IndexReader<BufReader<R>>>,
+    /// The parts that are there; none: the whole is.
+    parts: Option<Parts<R>>,
     content: u64,
     /// Bytes of the promoted index at hand that were not taken.
     promoted: u64,
@@ -27,9 +30,14 @@ fn damaged(source: FormatError) -> SliceError {
 }
 
 impl<R: Read + Seek> BigWalk<R> {
-    pub(super) fn new(file: R, content: u64) -> Self {
+    pub(super) fn new(file: R, parts: Option<Parts<R>>, content: u64) -> Self {
         let reader = Some(IndexReader::new(BufReader::with_capacity(BUFFER, file)));
-        Self { reader, content, promoted: 0, last: None }
+        Self { reader, parts, content, promoted: 0, last: None }
+    }
+
+    /// Whether its entries can only be those that were written: the whole was held against its hash.
+    pub(super) fn is_certain(&self) -> bool {
+        self.parts.as_ref().is_none_or(Parts::is_authentic)
     }
 
     fn reader(&mut self) -> Result<&mut IndexReader<BufReader<R>>> {
@@ -37,20 +45,21 @@ impl<R: Read + Seek> BigWalk<R> {
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Partition>> {
-        self.copy_promoted(&mut io::sink())?;
-        let Some(entry) = self.reader()?.head().map_err(damaged)? else {
-            return match self.last {
-                Some(_) => Ok(None),
-                None => Err(damaged(FormatError::new("it names no partition"))),
-            };
-        };
+        let Some((at, mut entry)) = self.entry()? else { return Ok(None) };
+        if let Some(parts) = &mut self.parts
+            && parts.see(at, &entry)?
+        {
+            entry.promoted = 0;
+        }
         let (position, token) = (entry.position, murmur3_token(&entry.key));
         let wrong = |what: String| Err(damaged(FormatError(what)));
         if position >= self.content {
             return wrong(format!("a partition begins at {position} of {} bytes", self.content));
         }
         match &self.last {
-            None if position != 0 => return wrong(format!("its first partition begins at {position}")),
+            None if at == 0 && position != 0 => {
+                return wrong(format!("its first partition begins at {position}"));
+            }
             Some((before, _, _)) if *before >= position => {
                 return wrong(format!("a partition at {position} comes after one at {before}"));
             }
@@ -69,6 +78,25 @@ impl<R: Read + Seek> BigWalk<R> {
         }))
     }
 
+    /// The next entry up to its promoted index, and where it begins; `None` behind the last.
+    fn entry(&mut self) -> Result<Option<(u64, IndexEntry)>> {
+        self.copy_promoted(&mut io::sink())?;
+        let mut at = self.reader()?.at();
+        if let Some(parts) = &mut self.parts
+            && parts.is_over(at)
+        {
+            let Some(place) = parts.open_next()? else { return Ok(None) };
+            self.go_to(place)?;
+            at = place;
+        }
+        match self.reader()?.head().map_err(damaged)? {
+            Some(entry) => Ok(Some((at, entry))),
+            None if self.last.is_none() => Err(damaged(FormatError::new("it names no partition"))),
+            None if self.parts.is_some() => Err(damaged(FormatError(format!("it ends at {at}")))),
+            None => Ok(None),
+        }
+    }
+
     pub(super) fn copy_promoted(&mut self, into: &mut impl Write) -> Result<()> {
         let length = std::mem::take(&mut self.promoted);
         if length == 0 {
@@ -78,12 +106,21 @@ impl<R: Read + Seek> BigWalk<R> {
     }
 
     pub(super) fn rewind(&mut self) -> Result<()> {
-        if let Some(reader) = self.reader.take() {
-            let mut from = reader.into_inner();
-            from.rewind().map_err(|error| damaged(FormatError(format!("it cannot be read: {error}"))))?;
-            self.reader = Some(IndexReader::new(from));
+        if let Some(parts) = &mut self.parts {
+            parts.rewind();
         }
         (self.promoted, self.last) = (0, None);
+        self.go_to(0)
+    }
+
+    /// Reads on from `place`.
+    fn go_to(&mut self, place: u64) -> Result<()> {
+        if let Some(reader) = self.reader.take() {
+            let mut from = reader.into_inner();
+            let gone = from.seek(SeekFrom::Start(place));
+            gone.map_err(|error| damaged(FormatError(format!("it cannot be read: {error}"))))?;
+            self.reader = Some(IndexReader::from_place(from, place));
+        }
         Ok(())
     }
 }

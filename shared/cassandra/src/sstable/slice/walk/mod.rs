@@ -1,16 +1,23 @@
 //! Every partition of an `SSTable` in order, and where it begins.
 //!
 //! Order, places and ends are checked as they go by, so that a caller may trust that positions
-//! ascend, that the first is 0, and that none lies behind the content's end.
+//! ascend, that the first of the whole is 0, and that none lies behind the content's end.
+//!
+//! A walk over parts of an index gives every partition of the wanted tokens, and behind each run of
+//! them one that is not wanted, or the end: so every wanted one has its end.
 
 mod big;
+mod parts;
 mod trie;
 
-use std::io::{Read, Seek, Write};
+use std::{
+    io::{Read, Seek, Write},
+    ops::Range,
+};
 
-use ringvault_core::cluster::Token;
+use ringvault_core::cluster::{Token, TokenSet};
 
-use super::{PartitionIndex, Result};
+use super::{Fetched, PartitionIndex, Result};
 
 /// A partition as its index tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +32,14 @@ pub(super) struct Partition {
     pub(super) promoted: u64,
 }
 
+impl Partition {
+    /// Where its key lies in the uncompressed Data.db, with the length before it.
+    pub(super) fn head(&self) -> Range<u64> {
+        let key = self.key.as_ref().map_or(0, Vec::len);
+        self.position..self.position.saturating_add(2 + key as u64)
+    }
+}
+
 /// A walk over one of the two kinds of index.
 pub(super) enum Walk<R> {
     Big(big::BigWalk<R>),
@@ -32,14 +47,37 @@ pub(super) enum Walk<R> {
 }
 
 impl<R: Read + Seek> Walk<R> {
-    /// Of an index whose partitions lie in `content` bytes.
-    pub(super) fn new(index: PartitionIndex<R>, content: u64) -> Result<Self> {
+    /// Of an index whose partitions lie in `content` bytes, or of the parts of it that tell of the tokens
+    /// `wanted`; with what of it was fetched.
+    pub(super) fn new(
+        index: PartitionIndex<'_, R>,
+        wanted: &TokenSet,
+        content: u64,
+    ) -> Result<(Self, Fetched)>
+    where
+        R: Write,
+    {
         Ok(match index {
-            PartitionIndex::Big(file) => Self::Big(big::BigWalk::new(file, content)),
+            PartitionIndex::Big(file) => {
+                (Self::Big(big::BigWalk::new(file, None, content)), Fetched::default())
+            }
+            PartitionIndex::Sampled { summary, index, mut kept } => {
+                let (parts, fetched) = parts::Parts::fetch(summary, index, &mut kept, wanted)?;
+                (Self::Big(big::BigWalk::new(kept, Some(parts), content)), fetched)
+            }
             PartitionIndex::Bti { partitions, rows } => {
-                Self::Bti(trie::TrieWalk::new(partitions, rows, content)?)
+                (Self::Bti(trie::TrieWalk::new(partitions, rows, content)?), Fetched::default())
             }
         })
+    }
+
+    /// Whether keys that are not wanted are those that were written: the index was held against its hash,
+    /// or cannot have been changed.
+    pub(super) fn is_certain(&self) -> bool {
+        match self {
+            Self::Big(walk) => walk.is_certain(),
+            Self::Bti(_) => true,
+        }
     }
 
     /// The next partition; `None` behind the last.
