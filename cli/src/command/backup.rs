@@ -70,8 +70,8 @@ pub(crate) struct CreateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_parallel_nodes: Option<u32>,
     /// Count these in the whole cluster, in each data center or in each rack
-    #[arg(long, value_name = "SCOPE", requires = "max_parallel_nodes", default_value = "cluster", value_parser = word::<ParallelScope>)]
-    max_parallel_scope: ParallelScope,
+    #[arg(long, value_enum, value_name = "SCOPE", requires = "max_parallel_nodes", default_value_t = Scope::Cluster)]
+    max_parallel_scope: Scope,
     /// At most so much a second and node, such as 100MiB
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate_limit: Option<u64>,
@@ -133,6 +133,18 @@ enum Mode {
     Full,
 }
 
+/// Among whom nodes are counted, in the words of a policy.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Scope {
+    /// The whole cluster
+    Cluster,
+    /// Each data center by itself
+    #[value(name = "data_center")]
+    DataCenter,
+    /// Each rack by itself
+    Rack,
+}
+
 /// Replicas of each range.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Coverage {
@@ -186,7 +198,11 @@ async fn create(context: &Context, client: &Client, args: &CreateArgs) -> Outcom
         },
         tags: args.tags.iter().cloned().collect::<BTreeMap<_, _>>(),
         max_parallel_nodes: args.max_parallel_nodes,
-        max_parallel_scope: args.max_parallel_scope,
+        max_parallel_scope: match args.max_parallel_scope {
+            Scope::Cluster => ParallelScope::Cluster,
+            Scope::DataCenter => ParallelScope::DataCenter,
+            Scope::Rack => ParallelScope::Rack,
+        },
         rate_limit: args.rate_limit,
         request_limit: args.request_limit,
         data_centers: DataCenterLimits::new(),

@@ -129,7 +129,7 @@ mod tests {
             requested_by: "tester".to_owned(),
             policy: None,
             max_attempts: None,
-            rate_limit: None,
+            said: ringvault_core::job::Limits::default(),
             created_at: at(0),
             state_since: at(0),
             started_at: None,

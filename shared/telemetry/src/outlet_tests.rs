@@ -83,7 +83,7 @@ async fn what_waited_is_sent_when_the_collector_is_back() {
 async fn a_batch_is_sent_when_it_is_full_and_the_rest_at_the_end() {
     let collector = support::Collector::start().await;
     let outlet = outlet(collector.address);
-    for _ in 0..BATCH + 1 {
+    for _ in 0..=BATCH {
         outlet.take(span());
     }
     outlet.drain().await;

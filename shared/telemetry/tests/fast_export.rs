@@ -12,7 +12,7 @@ use ringvault_telemetry::{
 use support::{Collector, Seen};
 use tracing::{Instrument as _, Span, debug_span, field::Empty, info_span};
 
-const LOGS: LogFormat = LogFormat { filter: "off", json: true, flat: true, target: false };
+const LOGS: LogFormat = LogFormat { filter: "info", json: true, flat: true, target: false };
 
 /// As a program opens it.
 fn request(parent: Option<TraceParent>, entry: Option<Entry>) -> Span {
@@ -49,6 +49,9 @@ async fn what_happens_is_exported_as_it_hangs_together() {
     let telemetry = start(&program, Some(&config), LOGS).unwrap();
     assert!(is_exporting() && current().is_none());
 
+    // As sqlx does before each query: it asks whether it may log, and then does not.
+    let foreign = info_span!(target: "sqlx", "query").metadata().unwrap();
+    assert!(tracing::dispatcher::get_default(|dispatch| dispatch.enabled(foreign)));
     // From a caller's request to the store.
     let span = request(Some(given), Some(Entry::Request));
     let job = async {

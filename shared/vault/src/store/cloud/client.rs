@@ -92,14 +92,18 @@ impl Source {
         let counted =
             Counted { http: self.http.clone(), requests: self.requests.clone(), limit: limit.clone() };
         let client: object_store::Result<Arc<dyn Backend>> = match &self.maker {
-            Maker::Google(maker) => {
-                let maker = GoogleCloudStorageBuilder::clone(maker);
-                maker.with_http_connector(counted).build().map(|client| Arc::new(client) as _)
-            }
-            Maker::Azure(maker) => {
-                let maker = MicrosoftAzureBuilder::clone(maker);
-                maker.with_http_connector(counted).build().map(|client| Arc::new(client) as _)
-            }
+            Maker::Google(maker) => maker
+                .as_ref()
+                .clone()
+                .with_http_connector(counted)
+                .build()
+                .map(|client| Arc::new(client) as _),
+            Maker::Azure(maker) => maker
+                .as_ref()
+                .clone()
+                .with_http_connector(counted)
+                .build()
+                .map(|client| Arc::new(client) as _),
         };
         client.map_err(|cause| refused("url", &cause))
     }
