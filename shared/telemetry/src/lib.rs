@@ -5,7 +5,7 @@
 //! without it they are log lines' fields and nothing else, and those that are no log line's are not even made.
 //!
 //! Work never waits for a trace: a span that has ended is put into a queue of fixed length, and where that has no room
-//! the span is lost and counted ([`outlet`]). Whether a trace is kept is decided once, where it begins ([`sampling`]).
+//! the span is lost and counted (`outlet`). Whether a trace is kept is decided once, where it begins (`sampling`).
 
 mod collector;
 mod config;
