@@ -3,7 +3,7 @@
 mod support;
 
 use chrono::Utc;
-use ringvault_core::job::JobState;
+use ringvault_core::{api::NodeState, job::JobState};
 use ringvault_queue::{
     Beat,
     message::{NodeGoodbye, NodeHello},
@@ -242,6 +242,29 @@ async fn a_worker_that_says_nothing_new_is_heard_at_once(db: PgPool) {
     assert!(!says(&hello).await);
     hello.incarnation = uuid::Uuid::now_v7();
     assert!(says(&hello).await, "another run of it");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_last_words_of_a_worker_stay_at_its_node(db: PgPool) {
+    let lab = Lab::new(db).await;
+    let workers = lab.nodes(1).await;
+    let Beat::Hello(mut hello) = workers[0].hello(&[host(1)]) else { panic!("a hello") };
+    (hello.problem, hello.ends) = (Some("the bucket is not there".to_owned()), true);
+    assert!(!registry::hello(&lab.ctx, &hello).await.expect("heard"), "no task has a place there");
+    let mut conn = lab.ctx.db.acquire().await.expect("a connection");
+    let silence = chrono::TimeDelta::seconds(90);
+    let mut listed = async || {
+        let nodes = ringvault_state::read::nodes::list(&mut conn, Some(&cluster()), silence).await;
+        nodes.expect("listed").pop().expect("a node")
+    };
+    let node = listed().await;
+    assert_eq!(node.state, NodeState::Silent);
+    assert!(node.problem.is_some_and(|words| words.ends_with("the bucket is not there")));
+    (hello.problem, hello.ends) = (None, false);
+    hello.incarnation = uuid::Uuid::now_v7();
+    assert!(registry::hello(&lab.ctx, &hello).await.expect("heard"), "it runs again");
+    let node = listed().await;
+    assert_eq!((node.state, node.problem), (NodeState::Live, None));
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -38,12 +38,14 @@ pub enum Fatal {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// A file, address or right that the configuration names.
-    #[error("error[{code}]: {what}")]
+    #[error("error[{code}]: {what}{}", next.as_ref().map(|next| format!(". Next: {next}")).unwrap_or_default())]
     Setup {
         /// Stable code.
         code: String,
         /// What and why.
         what: String,
+        /// What to do about it.
+        next: Option<String>,
         /// Exit code.
         exit: u8,
     },
@@ -51,21 +53,26 @@ pub enum Fatal {
 
 impl From<ListenError> for Fatal {
     fn from(error: ListenError) -> Self {
-        Self::Setup { code: "RV-LISTEN".to_owned(), what: error.to_string(), exit: error.exit_code() }
+        Self::Setup {
+            code: "RV-LISTEN".to_owned(),
+            what: error.to_string(),
+            next: None,
+            exit: error.exit_code(),
+        }
     }
 }
 
 impl Fatal {
     pub(crate) fn setup(code: &str, what: impl ToString) -> Self {
-        Self::Setup { code: code.to_owned(), what: what.to_string(), exit: 2 }
+        Self::Setup { code: code.to_owned(), what: what.to_string(), next: None, exit: 2 }
     }
 
-    /// What others are told.
+    /// What others are told: in the same words at every node, so without the store's id of the request.
     fn reason(&self) -> String {
-        match self {
-            Self::Setup { code, what, .. } => format!("{what} ({code})"),
-            other => other.to_string(),
-        }
+        let Self::Setup { code, what, .. } = self else { return self.to_string() };
+        let (before, request) = what.split_once(" (request ").unwrap_or((what, ""));
+        let behind = request.split_once(')').map_or("", |(_, behind)| behind);
+        format!("{before}{behind} ({code})")
     }
 
     /// As the command line's contract has it: 2 usage, 6 conflict, 8 not authorised, 9 unreachable.
@@ -153,9 +160,8 @@ async fn open_vault(config: &WorkerConfig) -> Result<Vault, Fatal> {
             "RV-VAULT-PLAIN" | "RV-VAULT-CONFIG" => 2,
             _ => 9,
         };
-        let next = task.next.map(|next| format!(". Next: {next}")).unwrap_or_default();
-        let what = format!("vault {}: {}{next}", config.vault.url, task.message);
-        Fatal::Setup { code: task.code, what, exit }
+        let what = format!("vault {}: {}", config.vault.url, task.message);
+        Fatal::Setup { code: task.code, what, next: task.next, exit }
     })?;
     Ok(vault.with_scratch(&scratch))
 }
@@ -173,6 +179,7 @@ async fn wait_for_broker(session: &Session, shutdown: &CancellationToken) -> Res
                 return Err(Fatal::Setup {
                     code: "RV-QUEUE-403".to_owned(),
                     what: problem.to_string(),
+                    next: None,
                     exit: 8,
                 });
             }
@@ -180,6 +187,7 @@ async fn wait_for_broker(session: &Session, shutdown: &CancellationToken) -> Res
                 return Err(Fatal::Setup {
                     code: "RV-QUEUE-TLS".to_owned(),
                     what: problem.to_string(),
+                    next: None,
                     exit: 9,
                 });
             }
@@ -193,6 +201,7 @@ async fn wait_for_broker(session: &Session, shutdown: &CancellationToken) -> Res
                     return Err(Fatal::Setup {
                         code: "RV-WORKER-TWICE".to_owned(),
                         what: format!("{problem}. One worker runs beside a node"),
+                        next: None,
                         exit: 6,
                     });
                 }

@@ -70,11 +70,14 @@ pub async fn hello(ctx: &Context, hello: &NodeHello) -> Result<bool, DriveError>
         }
         keep_node(&mut tx, hello).await?;
     }
+    if hello.ends {
+        workers::leave(&mut tx, hello.worker, hello.incarnation).await?;
+    }
     ringvault_state::commit(tx, around!("registry.hello")).await?;
     if heard == Heard::NewRun {
         lost_with_its_run(ctx, hello.worker).await?;
     }
-    Ok(welcome)
+    Ok(welcome && !hello.ends)
 }
 
 /// Takes a worker's word that nothing is new.

@@ -78,6 +78,7 @@ impl Worker {
             topology: Some(Topology { nodes, keyspaces }),
             problem: None,
             edition: None,
+            ends: false,
         })
     }
 

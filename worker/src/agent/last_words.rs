@@ -1,4 +1,4 @@
-//! What a worker says that cannot run: its node with the reason, and goodbye.
+//! What a worker says that cannot run: its node with the reason, as its last word.
 
 use std::time::Duration;
 
@@ -26,9 +26,9 @@ pub async fn last_words(
     let outbound = Outbound::new(session.clone(), identity);
     let speak = async {
         let hello = node.describe(config, identity.worker, identity.incarnation).await;
-        session.connected().await
-            && outbound.beat(Beat::Hello(NodeHello { problem: Some(why), ..hello })).await
-            && outbound.goodbye(&config.cluster).await
+        // One message: of two, another scheduler might take the second first.
+        let last = NodeHello { problem: Some(why), ends: true, ..hello };
+        session.connected().await && outbound.beat(Beat::Hello(last)).await
     };
     if !tokio::time::timeout(PATIENCE, speak).await.unwrap_or(false) {
         warn!("schedulers could not be told why this worker does not run");

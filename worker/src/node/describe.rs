@@ -35,6 +35,7 @@ impl Node {
             topology: None,
             problem: None,
             edition: None,
+            ends: false,
         };
         if let Err(problem) = self.fill(&mut hello).await {
             self.reconnect().await;

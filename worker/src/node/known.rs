@@ -133,6 +133,7 @@ mod tests {
             topology: None,
             problem: None,
             edition: None,
+            ends: false,
         }
     }
 

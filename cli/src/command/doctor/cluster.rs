@@ -88,7 +88,7 @@ async fn workers(client: &Client, cluster: &ClusterName, report: &mut Report) {
         let next = format!("ringvault node show {} -c {cluster}", names[0]);
         report.bad(
             &what,
-            format!("{} of {}: {problem}: {}", names.len(), nodes.len(), names.join(", ")),
+            format!("{} of {} ({}): {problem}", names.len(), nodes.len(), names.join(", ")),
             next,
         );
     }

@@ -102,6 +102,9 @@ pub struct NodeHello {
     /// that says everything each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edition: Option<u32>,
+    /// It ends with these words, and is gone: `problem` says why it cannot run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
 }
 
 /// Sent each minute by a worker that has nothing new to say: only this much, as a ring of hundreds of nodes is long. A
