@@ -35,10 +35,11 @@ pub(super) fn said(hello: &NodeHello, ring: Option<&[u8]>) -> Vec<u8> {
         version,
         problem,
         edition,
+        ends,
     } = hello;
     let node = (host_id, stands_for, dc, rack, tokens, address, data_dirs);
     let versions = (cassandra_version, partitioner, schema_version, version);
-    of(&(cluster, ring, node, versions, capabilities, slots, short_slots, problem, edition))
+    of(&(cluster, ring, node, versions, capabilities, slots, short_slots, problem, edition, ends))
 }
 
 /// SHA-256 of plain values under plain names, which can be written without fail.
