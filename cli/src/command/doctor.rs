@@ -122,10 +122,10 @@ pub(crate) async fn run(context: &Context, args: &DoctorArgs) -> Outcome<Exit> {
 async fn store(config: &VaultConfig, report: &mut Report) {
     let probes = match Vault::check(config).await {
         Ok(probes) => probes,
-        Err(error) => return report.failure("store", &Failure::from(error)),
+        Err(error) => return report.failure(&format!("store {}", config.url), &Failure::from(error)),
     };
     for probe in probes {
-        let what = format!("store: {}", probe.name);
+        let what = format!("store {}: {}", config.url, probe.name);
         match (probe.ok, probe.means) {
             (false, _) => report.bad(what, probe.detail, "ringvault vault check --config FILE"),
             (true, Some(means)) => report.warn(what, probe.detail, means),
