@@ -112,7 +112,8 @@ func ask(ctx context.Context, urlFile string, asked request) error {
 }
 
 func listen(channel *amqp.Channel) (<-chan amqp.Delivery, error) {
-	queue, err := channel.QueueDeclare("", false, true, true, false, nil)
+	// Where its rights are as narrow as they may be, a system has queues of this name alone.
+	queue, err := channel.QueueDeclare("requester."+uuid.NewString(), false, true, true, false, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,8 @@ public final class Ask {
 
     private static BlockingQueue<Event> listen(Channel channel) throws Exception {
         BlockingQueue<Event> events = new LinkedBlockingQueue<>();
-        String queue = channel.queueDeclare("", false, true, true, null).getQueue();
+        // Where its rights are as narrow as they may be, a system has queues of this name alone.
+        String queue = channel.queueDeclare("requester." + UUID.randomUUID(), false, true, true, null).getQueue();
         for (String key : List.of("job.#", "request.#")) {
             channel.queueBind(queue, "ringvault.events", key);
         }
