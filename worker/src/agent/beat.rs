@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ringvault_queue::message::{Beat, NodeHello, NodeStill};
+use ringvault_queue::message::{Beat, NodeGoodbye, NodeHello, NodeStill};
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -77,7 +77,12 @@ impl Beats {
     /// Says goodbye; nothing is announced after it.
     pub(super) async fn goodbye(&self) {
         self.gone.cancel();
-        self.outbound.goodbye(&self.executor.config().cluster).await;
+        let goodbye = NodeGoodbye {
+            worker: self.outbound.worker(),
+            incarnation: self.outbound.incarnation(),
+            cluster: self.executor.config().cluster.clone(),
+        };
+        self.outbound.beat(Beat::Goodbye(goodbye)).await;
     }
 }
 

@@ -4,11 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
-use ringvault_core::{ClusterName, TaskId, WorkerId};
+use ringvault_core::{TaskId, WorkerId};
 use ringvault_fault::around;
 use ringvault_queue::{
     Envelope, Publish, Session,
-    message::{Beat, NodeGoodbye, Report, TaskHeartbeat},
+    message::{Beat, Report, TaskHeartbeat},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::task::TaskTracker;
@@ -102,12 +102,6 @@ impl Outbound {
                 lease.extend(epoch, sent_at, Moment::now());
             }
         });
-    }
-
-    /// Says goodbye, once. `true`: the broker has it.
-    pub(super) async fn goodbye(&self, cluster: &ClusterName) -> bool {
-        let (worker, incarnation, cluster) = (self.worker, self.incarnation, cluster.clone());
-        self.beat(Beat::Goodbye(NodeGoodbye { worker, incarnation, cluster })).await
     }
 
     /// Sends a sign of life, once. `true`: the broker has it.
