@@ -1,6 +1,7 @@
 //! The command line as a tree of types: `noun verb`, singular. What a flag means is said once,
 //! here or in [`shared`].
 
+pub(crate) mod limits;
 pub(crate) mod refused;
 pub(crate) mod shared;
 

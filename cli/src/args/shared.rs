@@ -6,7 +6,6 @@ use clap::Args;
 use ringvault_core::{
     ClusterName,
     selection::{Selection, TableName, is_valid_cql_name},
-    size::parse_size,
 };
 
 /// `-c`, where leaving it out means all clusters, or the one that a name is unique in.
@@ -82,15 +81,6 @@ fn keyspace(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!("{text:?} is not a keyspace: letters, digits and '_', without quotes"))
-    }
-}
-
-/// `100MiB` as bytes a second; nothing a second would never end.
-pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    match parse_size(text) {
-        Ok(0) => Err("a rate of nothing never ends: leave the option out for no limit".to_owned()),
-        Ok(bytes) => Ok(bytes),
-        Err(error) => Err(error.to_string()),
     }
 }
 

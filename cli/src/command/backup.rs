@@ -8,13 +8,16 @@ use ringvault_core::{
     api::{BackupSummary, NodeState, NodeView, Verification},
     backup::BackupState,
     cluster::RequiredCoverage,
-    job::{BackupMode, BackupSpec, DataCenterLimits, JobSpec, ParallelScope, PurgeSpec, VerifyLevel},
+    job::{BackupMode, BackupSpec, JobSpec, ParallelScope, PurgeSpec, VerifyLevel},
 };
 use serde_json::json;
 
 use super::{find, purge, start};
 use crate::{
-    args::shared::{ClusterOption, SelectionArgs, StartArgs, rate, word},
+    args::{
+        limits::LimitArgs,
+        shared::{ClusterOption, SelectionArgs, StartArgs, word},
+    },
     client::{BackupFilter, Client},
     context::Context,
     exit::Exit,
@@ -72,12 +75,8 @@ pub(crate) struct CreateArgs {
     /// Count these in the whole cluster, in each data center or in each rack
     #[arg(long, value_enum, value_name = "SCOPE", requires = "max_parallel_nodes", default_value_t = Scope::Cluster)]
     max_parallel_scope: Scope,
-    /// At most so much a second and node, such as 100MiB
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    rate_limit: Option<u64>,
-    /// At most so many requests a second and node to the store
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    request_limit: Option<u64>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Nobody can delete it for so long, such as 400d; never less than the vault's own period
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     lock: Option<Duration>,
@@ -182,6 +181,7 @@ pub(crate) async fn run(context: &Context, command: BackupCommand) -> Outcome<Ex
 }
 
 async fn create(context: &Context, client: &Client, args: &CreateArgs) -> Outcome<Exit> {
+    let limits = args.limits.limits()?;
     let spec = BackupSpec {
         cluster: args.cluster.clone(),
         name: args.name.clone(),
@@ -203,9 +203,9 @@ async fn create(context: &Context, client: &Client, args: &CreateArgs) -> Outcom
             Scope::DataCenter => ParallelScope::DataCenter,
             Scope::Rack => ParallelScope::Rack,
         },
-        rate_limit: args.rate_limit,
-        request_limit: args.request_limit,
-        data_centers: DataCenterLimits::new(),
+        rate_limit: limits.everywhere.rate_limit,
+        request_limit: limits.everywhere.request_limit,
+        data_centers: limits.data_centers,
         lock_seconds: args.lock.map(|lock| lock.as_secs()),
         policy: None,
     };

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use ringvault_core::{
     BackupName, ClusterName,
-    job::{DataCenterLimits, DrillSpec, JobSpec},
+    job::{DrillSpec, JobSpec},
 };
 use serde_json::json;
 
@@ -13,7 +13,10 @@ use super::{
     start,
 };
 use crate::{
-    args::shared::{ClusterOption, SelectionArgs, StartArgs, rate},
+    args::{
+        limits::LimitArgs,
+        shared::{ClusterOption, SelectionArgs, StartArgs},
+    },
     client::Client,
     context::Context,
     exit::Exit,
@@ -47,12 +50,8 @@ pub(crate) struct RunArgs {
     /// How
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
-    /// At most so much a second and node, such as 100MiB
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    rate_limit: Option<u64>,
-    /// At most so many requests a second and node to the store
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    request_limit: Option<u64>,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     start: StartArgs,
 }
@@ -84,15 +83,16 @@ async fn spec(client: &Client, args: &RunArgs) -> Outcome<DrillSpec> {
             return Err(Failure::usage("which cluster? Say -c CLUSTER, or a backup with --from".to_owned()));
         }
     };
+    let limits = args.limits.limits()?;
     Ok(DrillSpec {
         cluster,
         backup,
         target: args.to.clone(),
         selection: args.selection.selection(),
         method: args.method.asked(),
-        rate_limit: args.rate_limit,
-        request_limit: args.request_limit,
-        data_centers: DataCenterLimits::new(),
+        rate_limit: limits.everywhere.rate_limit,
+        request_limit: limits.everywhere.request_limit,
+        data_centers: limits.data_centers,
         dc_map: data_centers(&args.dc_map)?,
         policy: None,
     })

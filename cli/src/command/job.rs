@@ -1,6 +1,6 @@
 //! `ringvault job`: what is under way, stuck, done; and orders to it.
 
-use std::{fmt::Write as _, num::NonZeroU64};
+use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use ringvault_core::{
@@ -11,7 +11,10 @@ use serde_json::json;
 
 use super::{find, start};
 use crate::{
-    args::shared::{ClusterOption, rate, word},
+    args::{
+        limits::{rate, requests, unless_none},
+        shared::{ClusterOption, word},
+    },
     client::{Client, JobFilter, JobOrder},
     context::Context,
     exit::Exit,
@@ -114,18 +117,6 @@ pub(crate) struct LimitArgs {
     /// Only of the nodes of this data center
     #[arg(long, value_name = "DC")]
     dc: Option<String>,
-}
-
-/// What `read` makes of a limit; `none` as 0, which is no limit.
-fn unless_none(read: fn(&str) -> Result<u64, String>) -> impl Fn(&str) -> Result<u64, String> + Clone {
-    move |text| if text == "none" { Ok(0) } else { read(text) }
-}
-
-fn requests(text: &str) -> Result<u64, String> {
-    match text.parse::<NonZeroU64>() {
-        Ok(number) => Ok(number.get()),
-        Err(_) => Err("it is a number from 1 on, or none for no limit".to_owned()),
-    }
 }
 
 fn state(text: &str) -> Result<String, String> {

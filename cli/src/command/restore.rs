@@ -3,14 +3,17 @@
 use clap::{Args, Subcommand, ValueEnum};
 use ringvault_core::{
     BackupName, ClusterName, HostId,
-    job::{DataCenterLimits, JobSpec, RestoreMethod, RestoreSpec},
+    job::{JobSpec, RestoreMethod, RestoreSpec},
     restore::{DataCenterMap, InvalidRename, Renames},
     selection::Selection,
 };
 
 use super::{find, start};
 use crate::{
-    args::shared::{ClusterOption, SelectionArgs, StartArgs, rate},
+    args::{
+        limits::LimitArgs,
+        shared::{ClusterOption, SelectionArgs, StartArgs},
+    },
     ask,
     client::Client,
     context::Context,
@@ -76,12 +79,8 @@ pub(crate) struct WhatArgs {
     /// Offline: what the nodes held before stays on their disks, beside their data directories
     #[arg(long, requires = "offline")]
     keep_old: bool,
-    /// At most so much a second and node, such as 100MiB
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    rate_limit: Option<u64>,
-    /// At most so many requests a second and node to the store
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    request_limit: Option<u64>,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 /// `restore plan`.
@@ -234,6 +233,7 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         return Err(Failure::new(Exit::Conflict, "RV-BACKUP-STATE", message)
             .with_next(format!("ringvault backup list -c {}", backup.cluster)));
     }
+    let limits = args.limits.limits()?;
     Ok(RestoreSpec {
         source: backup.cluster,
         backup: backup.name,
@@ -245,9 +245,9 @@ async fn spec(client: &Client, args: &WhatArgs, plan_only: bool) -> Outcome<Rest
         skip_schema: args.skip_schema,
         with_auth: args.with_auth,
         plan_only,
-        rate_limit: args.rate_limit,
-        request_limit: args.request_limit,
-        data_centers: DataCenterLimits::new(),
+        rate_limit: limits.everywhere.rate_limit,
+        request_limit: limits.everywhere.request_limit,
+        data_centers: limits.data_centers,
         rename,
         dc_map,
         nodes: args.node.clone(),
