@@ -12,6 +12,7 @@ import shutil
 import sys
 
 import client
+import programs
 
 WORK = pathlib.Path(sys.argv[1])
 RESULTS = pathlib.Path(sys.argv[2])
@@ -23,7 +24,7 @@ DATA = WORK / "data"
 
 
 def timed(command, env=None):
-    return client.timed(command, WORK / "log", env)
+    return programs.timed(command, WORK / "log", env)
 
 
 class Ringvault(client.Vault):

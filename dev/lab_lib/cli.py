@@ -155,6 +155,7 @@ def _add_up(sub: argparse.ArgumentParser) -> None:
     )
     made.add_argument("--racks", type=_positive, metavar="N", help="racks a data center (default 1)")
     made.add_argument("--dcs", type=_positive, metavar="N", help="data centers (default 1)")
+    made.add_argument("--vnodes", type=_positive, metavar="N", help="tokens a node (default 16)")
     made.add_argument("--data-dirs", type=_positive, metavar="N", help="data folders a node (default 1)")
     made.add_argument("--heap", metavar="SIZE", help="Java heap a node (default 768m)")
     made.add_argument(

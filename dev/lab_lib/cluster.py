@@ -13,7 +13,6 @@ from .errors import LabError
 from .progress import say, step
 from .state import State
 
-VNODES = 16
 MOST_NODES = 200
 
 # Options of `up` that are settled when the cluster is made, with their defaults.
@@ -25,6 +24,7 @@ SETTLED: dict[str, Any] = {
     "racks": 1,
     "dcs": 1,
     "data_dirs": 1,
+    "vnodes": 16,
     "heap": "768m",
     "auth": False,
     "node_options": {},
@@ -61,7 +61,7 @@ def _make(state: State, name: str, asked: dict[str, Any]) -> dict[str, Any]:
     chosen["rf"] = chosen["rf"] or max(1, min(3, nodes // chosen["dcs"]))
     block = _free_block({cluster["block"] for cluster in state.clusters.values()}, nodes)
     cluster: dict[str, Any] = {"name": name, "block": block, **chosen, "nodes": []}
-    for index, own in enumerate(tokens.initial(name, nodes, VNODES), start=1):
+    for index, own in enumerate(tokens.initial(name, nodes, chosen["vnodes"]), start=1):
         cluster["nodes"].append(_node(cluster, index, own, bootstrap=False))
     # One seed a data center.
     seeds = {node["dc"]: node["address"] for node in reversed(cluster["nodes"])}
@@ -148,7 +148,7 @@ def add_node(state: State, cluster: dict[str, Any]) -> int:
     """A node joins: it bootstraps its share from the others. Returns its index."""
     index = max(node["index"] for node in cluster["nodes"]) + 1
     present = {node["index"]: node["tokens"] for node in cluster["nodes"]}
-    own = tokens.additional(cluster["name"], present, index, VNODES)
+    own = tokens.additional(cluster["name"], present, index, len(next(iter(present.values()))))
     cluster["nodes"].append(_node(cluster, index, own, bootstrap=True))
     state.save()
     start(state, cluster, [index])

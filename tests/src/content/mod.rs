@@ -42,10 +42,20 @@ struct Cell {
 impl Content {
     /// Reads every table and view of a keyspace.
     pub async fn read(cql: &Cql, keyspace: &str) -> Result<Self> {
+        let (tables, views) = (read::tables(cql, keyspace).await?, read::views(cql, keyspace).await?);
+        Self::of(cql, keyspace, tables.into_iter().chain(views)).await
+    }
+
+    /// Reads every table of a keyspace, and no view.
+    pub async fn read_tables(cql: &Cql, keyspace: &str) -> Result<Self> {
+        Self::of(cql, keyspace, read::tables(cql, keyspace).await?).await
+    }
+
+    async fn of(cql: &Cql, keyspace: &str, names: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut tables = BTreeMap::new();
-        for table in read::tables(cql, keyspace).await? {
-            let rows = read::table(cql, keyspace, &table).await?;
-            tables.insert(table, rows);
+        for name in names {
+            let rows = read::table(cql, keyspace, &name).await?;
+            tables.insert(name, rows);
         }
         Ok(Self { tables })
     }

@@ -21,14 +21,19 @@ struct Column {
     is_timed: bool,
 }
 
-/// Tables and views of a keyspace.
+/// The tables of a keyspace.
 pub(super) async fn tables(cql: &Cql, keyspace: &str) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for (from, column) in [("tables", "table_name"), ("views", "view_name")] {
-        let query = format!("SELECT {column} FROM system_schema.{from} WHERE keyspace_name = '{keyspace}'");
-        names.extend(cql.rows::<(String,)>(&query).await?.into_iter().map(|row| row.0));
-    }
-    Ok(names)
+    names(cql, keyspace, "table").await
+}
+
+/// Its views.
+pub(super) async fn views(cql: &Cql, keyspace: &str) -> Result<Vec<String>> {
+    names(cql, keyspace, "view").await
+}
+
+async fn names(cql: &Cql, keyspace: &str, kind: &str) -> Result<Vec<String>> {
+    let query = format!("SELECT {kind}_name FROM system_schema.{kind}s WHERE keyspace_name = '{keyspace}'");
+    Ok(cql.rows::<(String,)>(&query).await?.into_iter().map(|row| row.0).collect())
 }
 
 /// Every row of a table.

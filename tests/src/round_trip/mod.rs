@@ -101,27 +101,47 @@ impl RoundTrip {
     /// Restores by this method into keyspaces with one replica, made here on a cluster that lacks them, so that
     /// each node owns a part of what it owned, or another.
     pub async fn restore_by(&self, method: RestoreMethod, target: &str, cql: &Cql) -> Result<JobDetail> {
-        let create = [KEYSPACE, CAMEL].map(|keyspace| {
-            format!(
-                "CREATE KEYSPACE \"{keyspace}\" WITH replication = \
-                 {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
-            )
-        });
-        cql.run_all(&create).await?;
-        let options = ["--keyspace", KEYSPACE, "--keyspace", CAMEL, "--method", method.as_str()];
-        let job = self.rv.restore(self.name(), target, &options).await?;
+        let job = self.bring(target, cql, Some(1), method).await?;
         let plan = job.outcome.plan.as_ref().context("a restore has a plan")?;
         ensure!(plan.method == method, "{plan:?}");
+        self.is_there_at_last(cql).await?;
+        Ok(job)
+    }
+
+    /// Restores both keyspaces into a cluster that lacks them. They are made here with so many replicas, or by
+    /// the restore as they were.
+    pub async fn bring(
+        &self,
+        target: &str,
+        cql: &Cql,
+        replicas: Option<u32>,
+        method: RestoreMethod,
+    ) -> Result<JobDetail> {
+        if let Some(replicas) = replicas {
+            let create = [KEYSPACE, CAMEL].map(|keyspace| {
+                format!(
+                    "CREATE KEYSPACE \"{keyspace}\" WITH replication = \
+                     {{'class': 'SimpleStrategy', 'replication_factor': {replicas}}}"
+                )
+            });
+            cql.run_all(&create).await?;
+        }
+        let options = ["--keyspace", KEYSPACE, "--keyspace", CAMEL, "--method", method.as_str()];
+        let job = self.rv.restore(self.name(), target, &options).await?;
         let restored = job.outcome.restored.as_ref().context("a restore has an outcome")?;
         ensure!(restored.problems.is_empty(), "{:?}", restored.problems);
         ensure!(restored.sstables > 0 && restored.rows_read > 0, "{restored:?}");
-        // The one replica of a view's row may be on another node than its base, and Cassandra waits for
-        // no write from one to the other.
+        Ok(job)
+    }
+
+    /// Waits for the view: the one replica of a row of it may be on another node than its base, and Cassandra
+    /// waits for no write from one to the other.
+    pub async fn is_there_at_last(&self, cql: &Cql) -> Result<()> {
         let all = async || Ok(self.has_every_cell(cql).await.ok());
         if until("every cell, of the view too", VIEW_PATIENCE, all).await.is_err() {
             self.has_every_cell(cql).await?;
         }
-        Ok(job)
+        Ok(())
     }
 
     /// Drops both keyspaces and restores them with fewer replicas, by this method.
