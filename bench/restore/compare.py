@@ -19,7 +19,7 @@ from lab_lib.java_flags import modules
 
 WORK = pathlib.Path(sys.argv[1])
 RESULTS = pathlib.Path(sys.argv[2])
-LAB, MEDUSA = (os.environ[f"RINGVAULT_BENCH_{name}"] for name in ("LAB", "MEDUSA"))
+LAB, MEDUSA, RCLONE = (os.environ[f"RINGVAULT_BENCH_{name}"] for name in ("LAB", "MEDUSA", "RCLONE"))
 ROUNDS = int(os.environ.get("RINGVAULT_BENCH_ROUNDS", "2"))
 CLUSTER = KEYSPACE = "bench"
 TABLES = ("large", "small")
@@ -164,7 +164,7 @@ class Rclone:
 
     def restore(self, table, take):
         to = WORK / "rclone"
-        take.run(["rclone", "--config", "/dev/null", "--transfers", "8", "--include", f"**/{KEYSPACE}/{table}-*/**", "copy",
+        take.run([RCLONE, "--config", "/dev/null", "--transfers", "8", "--include", f"**/{KEYSPACE}/{table}-*/**", "copy",
                   f"bench:{STORE['bucket']}/medusa", to], self.env)
         brought = sum(path.stat().st_size for path in to.rglob("*-Data.db"))
         if brought < HELD[table] / 2:

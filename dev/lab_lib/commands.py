@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from . import (
     install_go,
     install_medusa,
     install_npm,
-    install_promtool,
+    install_program,
     install_python,
     install_smtp,
     node_conf,
@@ -46,10 +47,10 @@ _OTHERS = {
     install_npm.OPENID: install_npm.ensure_openid,
     install_browser.NAME: install_browser.ensure,
     install_smtp.NAME: install_smtp.ensure,
-    install_promtool.NAME: install_promtool.ensure,
     install_medusa.PROGRAM: install_medusa.ensure,
     install_clients.GO: install_clients.ensure_go,
     install_clients.JAVA: install_clients.ensure_java,
+    **{name: partial(install_program.ensure, name) for name in install_program.PACKAGES},
 }
 TOOLS = [*install_go.MODULES, *_OTHERS]
 
