@@ -98,7 +98,7 @@ async fn whoever_looks_may_see_digests_and_whoever_operates_asks_for_them(db: Pg
     let http = lab.http().await;
     let token = async |role: &str| {
         let created = http.post("/v1/tokens", json!({"name": role, "role": role})).await.json(201);
-        created["token"].as_str().expect("a token").to_owned()
+        created["secret"].as_str().expect("a secret").to_owned()
     };
     let (viewer, operator) = (token("viewer").await, token("operator").await);
     let post = reqwest::Method::POST;
