@@ -119,6 +119,14 @@ impl Ringvault {
         self.job(exit::OK, &["verify", "run", name, "-c", cluster, "--level", "digest"]).await
     }
 
+    /// Reads every row of a keyspace and keeps digests. The job's id.
+    pub async fn digest(&self, cluster: &str, keyspace: &str) -> Result<String> {
+        let job = self.job(exit::OK, &["rows", "digest", "-c", cluster, "--keyspace", keyspace]).await?;
+        let read = job.outcome.rows.context("a digest has an outcome")?;
+        ensure!(read.tables > 0 && read.rows > 0, "{read:?}");
+        Ok(job.summary.id.to_string())
+    }
+
     /// Restores into the cluster, to success.
     pub async fn restore(&self, from: &str, to: &str, options: &[&str]) -> Result<JobDetail> {
         let run = ["restore", "run", "--from", from, "--to", to];

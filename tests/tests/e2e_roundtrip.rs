@@ -29,7 +29,10 @@ async fn everything_survives_the_loss_of_a_table_of_a_keyspace_and_of_all_rows()
     ensure!(verified.outcome.bytes >= trip.backup.summary.figures.bytes / 3, "too few bytes were read");
 
     one_table_comes_back(&trip).await.context("one table")?;
+    let was = rv.digest(T1, KEYSPACE).await?;
     trip.drop_and_restore().await.context("dropped keyspaces")?;
+    let is = rv.digest(T1, KEYSPACE).await?;
+    rv.run(&["rows", "compare", &was, &is]).await?.expect(exit::OK).context("row for row")?;
     refused_while_there_are_rows(&trip).await.context("refusals")?;
     other_rows_give_way(&trip).await.context("truncate")?;
     everything_comes_back_unnamed(&trip).await.context("the whole cluster")?;

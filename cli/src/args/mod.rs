@@ -14,9 +14,9 @@ use crate::command::{
     audit::AuditCommand, backup::BackupCommand, catalog::CatalogCommand, cluster::ClusterCommand,
     doctor::DoctorArgs, drill::DrillCommand, evidence::EvidenceCommand, generate::GenerateCommand,
     hold::HoldCommand, job::JobCommand, key::KeyCommand, node::NodeCommand, notify::NotifyCommand,
-    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, session::SessionCommand,
-    status::StatusArgs, storage::StorageCommand, token::TokenCommand, vault::VaultCommand,
-    verify::VerifyCommand,
+    policy::PolicyCommand, purge::PurgeCommand, restore::RestoreCommand, rows::RowsCommand,
+    session::SessionCommand, status::StatusArgs, storage::StorageCommand, token::TokenCommand,
+    vault::VaultCommand, verify::VerifyCommand,
 };
 
 /// Backup, verify, restore and purge for Apache Cassandra.
@@ -115,7 +115,10 @@ pub(crate) enum Command {
     /// Taking expired backups away
     #[command(subcommand)]
     Purge(PurgeCommand),
-    /// Jobs: backups, verifies, restores, purges and drills under way and past
+    /// Whether two clusters hold the same rows
+    #[command(subcommand)]
+    Rows(RowsCommand),
+    /// Jobs: backups, verifies, restores, purges, drills and digests under way and past
     #[command(subcommand)]
     Job(JobCommand),
     /// What keeps a backup from being purged

@@ -9,9 +9,9 @@ use ringvault_core::{
         ClusterDetail, ClusterRebind, ClusterRebound, ClusterSummary, EvidenceItem, EvidenceKind,
         FleetStatus, HoldRelease, HoldSet, HoldView, JobAccepted, JobDetail, JobProgress, JobSummary,
         MAX_LIMIT, MedusaImport, MedusaImported, NextFires, NodeForgotten, NodeView, NoticeView,
-        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, RateLimit, SchemaView, SessionView,
-        SessionsEnded, SignInCheck, SignedIn, StorageReport, TokenCreate, TokenCreated, TokenView,
-        TopologyView,
+        NotifierView, Page, PolicyDiff, PolicyView, PurgePreview, RateLimit, RowDigests, SchemaView,
+        SessionView, SessionsEnded, SignInCheck, SignedIn, StorageReport, TokenCreate, TokenCreated,
+        TokenView, TopologyView,
     },
     backup::BackupState,
     job::{JobKind, JobSpec, PurgeSpec},
@@ -174,6 +174,7 @@ impl Client {
             JobSpec::Restore(spec) => Ask::new(Method::POST, &["restores"]).body(spec),
             JobSpec::Purge(spec) => Ask::new(Method::POST, &["purges"]).body(spec),
             JobSpec::Drill(spec) => Ask::new(Method::POST, &["drills"]).body(spec),
+            JobSpec::Digest(_) => Ask::new(Method::POST, &["jobs"]).body(spec),
         };
         self.ask(ask?.key(key)).await
     }
@@ -221,6 +222,11 @@ impl Client {
         let sent = self.request(&ask).send().await;
         let response = sent.map_err(|error| self.lost(error))?;
         Ok(Events::new(self.accept(response).await?.bytes_stream()))
+    }
+
+    /// What a digest job has made of the rows that it read.
+    pub(crate) async fn row_digests(&self, id: &str) -> Outcome<RowDigests> {
+        self.ask(Ask::get(&["jobs", id, "rows"])).await
     }
 
     /// With `dry_run` nothing is changed, and what would be refused is.

@@ -55,7 +55,7 @@ pub(crate) enum JobCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     cluster: ClusterOption,
-    /// Only this kind: backup, verify, restore, purge or drill
+    /// Only this kind: backup, verify, restore, purge, drill or digest
     #[arg(long, value_parser = word::<JobKind>)]
     kind: Option<JobKind>,
     /// Only in these states, separated by commas; open is every state that is not final

@@ -17,6 +17,7 @@ pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod purge;
 pub(crate) mod restore;
+pub(crate) mod rows;
 pub(crate) mod session;
 mod start;
 pub(crate) mod status;
@@ -41,6 +42,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome<Exit> {
         Command::Restore(command) => restore::run(context, command).await,
         Command::Purge(command) => purge::run(context, command).await,
         Command::Drill(command) => drill::run(context, command).await,
+        Command::Rows(command) => rows::run(context, command).await,
         Command::Job(command) => job::run(context, command).await,
         Command::Hold(command) => hold::run(context, command).await,
         Command::Storage(command) => storage::run(context, command).await,

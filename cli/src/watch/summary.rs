@@ -44,6 +44,7 @@ pub(crate) fn summary(out: &Output, detail: &JobDetail, names: &Names) -> String
         JobSpec::Restore(RestoreSpec { plan_only: true, .. }) => text += &plan_block(detail),
         JobSpec::Restore(_) | JobSpec::Drill(_) => text += &restore::text(out, detail),
         JobSpec::Purge(_) => text += &purge(out, &detail.outcome).render(),
+        JobSpec::Digest(_) => text += &rows(&detail.outcome).render(),
     }
     text
 }
@@ -96,6 +97,17 @@ fn backup(outcome: &JobOutcome) -> Facts {
     facts
 }
 
+fn rows(outcome: &JobOutcome) -> Facts {
+    let mut facts = Facts::default();
+    if let Some(read) = &outcome.rows {
+        facts.add(
+            "Read",
+            format!("{}, {}", human::count(read.tables, "table"), human::count(read.rows, "row")),
+        );
+    }
+    facts
+}
+
 /// What a purge had to leave, and until when.
 pub(crate) fn still_locked(out: &Output, locked: &StillLocked) -> String {
     let what = match locked.objects {
@@ -143,7 +155,7 @@ fn what_changed(job: &JobSummary, detail: &JobDetail) -> &'static str {
         (JobKind::Backup, _) => {
             "The backup is not sealed and cannot be restored; other backups are as they were."
         }
-        (JobKind::Verify, _) => "Nothing was changed.",
+        (JobKind::Verify | JobKind::Digest, _) => "Nothing was changed.",
         (JobKind::Drill, _) => {
             "Nothing that was there before was touched; what the drill made is dropped when it is abandoned."
         }

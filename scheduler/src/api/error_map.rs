@@ -18,7 +18,7 @@ impl From<SubmitError> for ApiError {
             | SubmitError::NoBackup { .. } => Self::not_found(code, text),
             SubmitError::NameTaken { .. }
             | SubmitError::BackupState { .. }
-            | SubmitError::CannotStream { .. }
+            | SubmitError::TooOld { .. }
             | SubmitError::KeyReused { .. } => Self::conflict(code, text),
             SubmitError::Held { .. } | SubmitError::NotConfirmed { .. } => Self::refused(code, text),
             SubmitError::Unsupported { field } | SubmitError::Invalid { field, .. } => {

@@ -61,7 +61,7 @@ fn read_spec(bytes: &[u8]) -> ApiResult<JobSpec> {
     let mut fields: Map<String, Value> = read_json(bytes)?;
     let kind = fields.remove("kind").unwrap_or_default();
     let kind: JobKind = serde_json::from_value(kind).map_err(|_| {
-        let detail = "kind: it is one of backup, verify, restore, purge, drill";
+        let detail = "kind: it is one of backup, verify, restore, purge, drill, digest";
         ApiError::usage("RV-BODY", detail).field("kind")
     })?;
     let fields = Value::Object(fields);
@@ -71,6 +71,7 @@ fn read_spec(bytes: &[u8]) -> ApiResult<JobSpec> {
         JobKind::Restore => read_value(fields).map(JobSpec::Restore),
         JobKind::Purge => read_value(fields).map(JobSpec::Purge),
         JobKind::Drill => read_value(fields).map(JobSpec::Drill),
+        JobKind::Digest => read_value(fields).map(JobSpec::Digest),
     }
 }
 

@@ -139,7 +139,7 @@ impl TimingConfig {
         delta(match kind {
             JobKind::Backup => self.retry_backup,
             JobKind::Restore => self.retry_restore,
-            JobKind::Verify | JobKind::Purge | JobKind::Drill => self.retry_other,
+            JobKind::Verify | JobKind::Purge | JobKind::Drill | JobKind::Digest => self.retry_other,
         })
     }
 }

@@ -84,7 +84,9 @@ const fn needed(request: &Request) -> Role {
 const fn needed_for(spec: &JobSpec) -> Role {
     match spec.kind() {
         JobKind::Purge => Role::Admin,
-        JobKind::Backup | JobKind::Verify | JobKind::Restore | JobKind::Drill => Role::Operator,
+        JobKind::Backup | JobKind::Verify | JobKind::Restore | JobKind::Drill | JobKind::Digest => {
+            Role::Operator
+        }
     }
 }
 
@@ -203,6 +205,7 @@ mod tests {
             (r#"{"kind":"backup","cluster":"c"}"#, Role::Operator),
             (r#"{"kind":"restore","source":"c","backup":"b","target":"c","truncate":true}"#, Role::Operator),
             (r#"{"kind":"verify","cluster":"c","backup":"b"}"#, Role::Operator),
+            (r#"{"kind":"digest","cluster":"c"}"#, Role::Operator),
             (r#"{"kind":"purge","cluster":"c"}"#, Role::Admin),
         ] {
             assert_eq!(needed_for(&serde_json::from_str(spec).unwrap()), role, "{spec}");

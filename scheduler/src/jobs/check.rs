@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use ringvault_core::{
-    BackupName, ClusterName, HostId, PolicyName,
+    BackupName, ClusterName, PolicyName,
     backup::{BackupState, Scope},
-    job::{BackupSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec, check_lock_seconds},
-    restore::{InvalidRename, STREAM_CAPABILITY},
+    job::{BackupSpec, DigestSpec, DrillSpec, JobSpec, RestoreMethod, RestoreSpec, check_lock_seconds},
+    restore::InvalidRename,
+    rows::is_of_one_node,
     selection::{Selection, is_system_keyspace},
 };
 use ringvault_state::{
@@ -14,20 +15,17 @@ use ringvault_state::{
     backups::{self, NewBackup},
     holds,
     jobs::JobRow,
-    registry::{
-        clusters, topologies,
-        workers::{self, LiveWorker},
-    },
+    registry::{clusters, topologies},
 };
 
 use super::{Submission, SubmitError};
-use crate::{Context, config::delta};
 
 /// What can be seen from the specification alone.
 pub(super) fn meaning(spec: &JobSpec) -> Result<(), SubmitError> {
     match spec {
         JobSpec::Restore(spec) => restore_meaning(spec),
         JobSpec::Drill(spec) => drill_meaning(spec),
+        JobSpec::Digest(spec) => digest_meaning(spec),
         JobSpec::Backup(spec) if spec.max_parallel_nodes == Some(0) => {
             Err(SubmitError::Invalid { field: "max_parallel_nodes", why: "begins with 1".to_owned() })
         }
@@ -93,6 +91,17 @@ fn drill_meaning(spec: &DrillSpec) -> Result<(), SubmitError> {
     }
 }
 
+/// A digest is of what all nodes hold together.
+fn digest_meaning(spec: &DigestSpec) -> Result<(), SubmitError> {
+    match spec.selection.named_keyspaces().find(|keyspace| is_of_one_node(keyspace)) {
+        None => Ok(()),
+        Some(keyspace) => Err(SubmitError::Invalid {
+            field: "selection",
+            why: format!("names {keyspace}, which is another on each node: there is nothing to compare"),
+        }),
+    }
+}
+
 /// An offline restore makes whole nodes what they were, in the cluster that they are of.
 fn offline_meaning(spec: &RestoreSpec) -> Result<(), SubmitError> {
     let whole = "nodes come back whole, with all their tables, schema and roles";
@@ -130,7 +139,7 @@ pub const POLICY_SOURCE: &str = "policy";
 pub(super) fn policy_claim(submission: &Submission) -> Result<(), SubmitError> {
     let claimed = match &submission.spec {
         JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Drill(_) => policy_of(&submission.spec).is_some(),
-        JobSpec::Purge(_) | JobSpec::Restore(_) => false,
+        JobSpec::Purge(_) | JobSpec::Restore(_) | JobSpec::Digest(_) => false,
     };
     if claimed && submission.source != POLICY_SOURCE {
         let why = "is set by the policy that fires a job, not by who asks for one".to_owned();
@@ -146,7 +155,7 @@ pub(super) const fn policy_of(spec: &JobSpec) -> Option<&PolicyName> {
         JobSpec::Verify(spec) => spec.policy.as_ref(),
         JobSpec::Purge(spec) => spec.policy.as_ref(),
         JobSpec::Drill(spec) => spec.policy.as_ref(),
-        JobSpec::Restore(_) => None,
+        JobSpec::Restore(_) | JobSpec::Digest(_) => None,
     }
 }
 
@@ -158,50 +167,25 @@ pub(super) async fn cluster(conn: &mut PgConnection, spec: &JobSpec) -> Result<(
     Err(SubmitError::UnknownCluster { cluster: spec.cluster().clone() })
 }
 
-/// The keyspaces that a backup names were there when the ring was last seen.
+/// The keyspaces that a backup or a digest names were there when the ring was last seen.
 pub(super) async fn keyspaces(conn: &mut PgConnection, spec: &JobSpec) -> Result<(), SubmitError> {
-    let JobSpec::Backup(spec) = spec else { return Ok(()) };
-    let ring = topologies::present(conn, &spec.cluster).await?;
+    let selection = match spec {
+        JobSpec::Backup(spec) => &spec.selection,
+        JobSpec::Digest(spec) => &spec.selection,
+        _ => return Ok(()),
+    };
+    let ring = topologies::present(conn, spec.cluster()).await?;
     if ring.keyspaces.is_empty() {
         return Ok(());
     }
-    let mut named = spec.selection.named_keyspaces();
+    let mut named = selection.named_keyspaces();
     match named.find(|keyspace| !is_system_keyspace(keyspace) && !ring.keyspaces.contains_key(*keyspace)) {
         None => Ok(()),
         Some(keyspace) => Err(SubmitError::Invalid {
             field: "selection",
-            why: format!("names keyspace {keyspace}, which {} was last seen not to have", spec.cluster),
+            why: format!("names keyspace {keyspace}, which {} was last seen not to have", spec.cluster()),
         }),
     }
-}
-
-/// Every live worker of the target can do what is asked of it. One of an older release would not understand
-/// its tasks, and nobody would know why they do not begin.
-pub(super) async fn abilities(
-    ctx: &Context,
-    conn: &mut PgConnection,
-    spec: &JobSpec,
-) -> Result<(), SubmitError> {
-    let method = match spec {
-        JobSpec::Restore(spec) => spec.method,
-        JobSpec::Drill(spec) => spec.method,
-        JobSpec::Backup(_) | JobSpec::Verify(_) | JobSpec::Purge(_) => return Ok(()),
-    };
-    if method != RestoreMethod::Stream {
-        return Ok(());
-    }
-    let cluster = spec.cluster();
-    let silence = delta(ctx.config.timing.worker_silence);
-    let attempts = ctx.config.retry.max_attempts;
-    let live = workers::live(conn, std::slice::from_ref(cluster), silence, attempts).await?;
-    let cannot = |worker: &&LiveWorker| !worker.capabilities.iter().any(|can| can == STREAM_CAPABILITY);
-    let hosts: Vec<HostId> = live.iter().filter(cannot).filter_map(|worker| worker.host_id).collect();
-    if hosts.is_empty() {
-        return Ok(());
-    }
-    let ring = topologies::present(conn, cluster).await?;
-    let name = |host: &HostId| ring.node(*host).map_or_else(|| host.to_string(), |node| node.address.clone());
-    Err(SubmitError::CannotStream { cluster: cluster.clone(), nodes: hosts.iter().map(name).collect() })
 }
 
 /// Takes a new backup's name, or holds the backup that a job works on, or sees that the backups a
@@ -235,6 +219,7 @@ pub(super) async fn claim_backup(conn: &mut PgConnection, job: &JobRow) -> Resul
             Some(backup) => hold(conn, job, &spec.cluster, backup, "tried").await,
             None => Err(SubmitError::NoBackup { cluster: spec.cluster.clone() }),
         },
+        JobSpec::Digest(_) => Ok(()),
         JobSpec::Purge(spec) => {
             // In one order, so that two purges never wait for each other's rows.
             let in_order: BTreeSet<_> = spec.backups.iter().collect();
@@ -368,6 +353,18 @@ mod tests {
         assert_eq!(drill(r#"{"keyspaces":["system_auth"]}"#), Err("RV-INVALID"));
         assert_eq!(drill(r#"{"tables":["system.local"]}"#), Err("RV-INVALID"));
         assert_eq!(restore(r#","drill":true"#), Err("RV-INVALID"), "a restore is none");
+    }
+
+    #[test]
+    fn a_digest_is_of_what_all_nodes_hold() {
+        let digest = |selection: &str| {
+            let text = format!(r#"{{"kind":"digest","cluster":"a","selection":{selection}}}"#);
+            meaning(&serde_json::from_str(&text).unwrap()).map_err(|error| error.code())
+        };
+        assert_eq!(digest("{}"), Ok(()));
+        assert_eq!(digest(r#"{"keyspaces":["system_auth"]}"#), Ok(()));
+        assert_eq!(digest(r#"{"tables":["system.local"]}"#), Err("RV-INVALID"));
+        assert_eq!(digest(r#"{"keyspaces":["system_views"]}"#), Err("RV-INVALID"));
     }
 
     #[test]

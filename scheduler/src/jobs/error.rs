@@ -9,7 +9,7 @@ use ringvault_core::{
 use ringvault_state::StateError;
 use ringvault_vault::VaultError;
 
-use super::Action;
+use super::{Action, ability::Ability};
 use crate::workflow::DriveError;
 
 /// Why a job was not accepted. Nothing was changed.
@@ -65,16 +65,15 @@ pub enum SubmitError {
         /// Names of holds, ids of jobs.
         by: Vec<String>,
     },
-    /// Workers that would have to stream are of a release that does not know how.
-    #[error(
-        "{} of {cluster} cannot be restored by streams: their workers are of an older release",
-        nodes.join(", ")
-    )]
-    CannotStream {
-        /// The target.
+    /// Workers are of a release that does not know how to do it.
+    #[error("{} of {cluster} cannot {ability}: their workers are of an older release", nodes.join(", "))]
+    TooOld {
+        /// Whose workers would do it.
         cluster: ClusterName,
         /// Addresses.
         nodes: Vec<String>,
+        /// What they cannot do.
+        ability: Ability,
     },
     /// A truncate, or an offline restore, without the target's name.
     #[error("the restore takes away what {target} holds, and is not confirmed: `confirm` must be {target}")]
@@ -124,7 +123,7 @@ impl SubmitError {
             Self::UnknownBackup { .. } | Self::NoBackup { .. } => "RV-BACKUP-UNKNOWN",
             Self::BackupState { .. } => "RV-BACKUP-STATE",
             Self::Held { .. } => "RV-BACKUP-HELD",
-            Self::CannotStream { .. } => "RV-WORKER-TOO-OLD",
+            Self::TooOld { .. } => "RV-WORKER-TOO-OLD",
             Self::NotConfirmed { .. } => "RV-NOT-CONFIRMED",
             Self::Unsupported { .. } => "RV-UNSUPPORTED",
             Self::Invalid { .. } => "RV-INVALID",
@@ -158,9 +157,9 @@ impl SubmitError {
             | Self::NoBackup { cluster }
             | Self::BackupState { cluster, .. } => Some(format!("ringvault backup list -c {cluster}")),
             Self::Held { .. } => Some("ringvault hold list".to_owned()),
-            Self::CannotStream { cluster, .. } => Some(format!(
-                "ringvault node list -c {cluster}; update these workers, or choose another --method"
-            )),
+            Self::TooOld { cluster, ability, .. } => {
+                Some(format!("ringvault node list -c {cluster}; {}", ability.way_out()))
+            }
             Self::NotConfirmed { target } => Some(format!("--confirm={target}")),
             _ => None,
         }

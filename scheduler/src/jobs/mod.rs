@@ -1,5 +1,6 @@
 //! Jobs are accepted and controlled here, whoever asks: HTTP, queue or policy.
 
+mod ability;
 mod check;
 mod control;
 mod data_centers;
@@ -7,6 +8,7 @@ mod error;
 mod limits;
 mod submit;
 
+pub use ability::Ability;
 pub use check::{NO_LOCKS, POLICY_SOURCE};
 pub use control::{Action, Controlled, control, control_in, dry_control};
 pub(crate) use data_centers::have_nodes;

@@ -20,7 +20,7 @@ use ringvault_state::{
 use ringvault_vault::{StoreErrorKind, layout};
 use sha2::{Digest, Sha256};
 
-use super::{SubmitError, check, data_centers};
+use super::{SubmitError, ability, check, data_centers};
 use crate::{Context, workflow::announce};
 
 /// A job that somebody asks for.
@@ -217,7 +217,7 @@ pub async fn insert(
     check::cluster(conn, &job.spec).await?;
     data_centers::asked_of(conn, &job.spec).await?;
     data_centers::limited(conn, &job).await?;
-    check::abilities(ctx, conn, &job.spec).await?;
+    ability::check(ctx, conn, &job.spec).await?;
     jobs::insert(conn, &job).await?;
     check::claim_backup(conn, &job).await?;
     let line = Line::job_created(id, &job.machine, created_at, &submission.requested_by)?;

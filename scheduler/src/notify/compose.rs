@@ -84,6 +84,9 @@ fn succeeded(about: &JobEvent, outcome: Option<JobResult>) -> Words {
         (JobKind::Drill, Some(JobResult::Ok)) => {
             of_job(Happening::Succeeded, about, "brought its backup back whole", String::new())
         }
+        (JobKind::Digest, Some(JobResult::Ok)) => {
+            of_job(Happening::Succeeded, about, "has read every row", String::new())
+        }
         (_, Some(JobResult::Problems)) => {
             of_job(Happening::Succeeded, about, "ended, and found problems", String::new())
         }

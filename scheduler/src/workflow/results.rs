@@ -34,6 +34,7 @@ pub(crate) const fn answers(kind: StageKind, result: &TaskResult) -> bool {
             | (StageKind::Validate, TaskResult::Validate(_))
             | (StageKind::Mark, TaskResult::Mark(_))
             | (StageKind::Sweep, TaskResult::Sweep(_))
+            | (StageKind::Digest, TaskResult::Digest(_))
     )
 }
 

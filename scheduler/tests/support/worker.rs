@@ -8,10 +8,11 @@ use ringvault_core::{
     backup::BackupFigures,
     cluster::{Coverage, CoverageReport, Node, Replication, Token, Topology},
     job::RestoreMethod,
+    rows::ENCODING,
     task::{
-        ApplyResult, CheckResult, DownloadResult, MarkResult, NodeManifestRef, NodePlan, PlanResult,
-        PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult, SnapshotResult,
-        SweepResult, TaskPayload, TaskResult, TruncateResult, UploadResult, ValidateResult,
+        ApplyResult, CheckResult, DigestResult, DownloadResult, MarkResult, NodeManifestRef, NodePlan,
+        PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult,
+        SnapshotResult, SweepResult, TaskPayload, TaskResult, TruncateResult, UploadResult, ValidateResult,
     },
 };
 use ringvault_queue::{
@@ -198,6 +199,11 @@ impl Worker {
                 bytes: 100,
             }),
             TaskPayload::Sweep(_) => TaskResult::Sweep(SweepResult { objects: 10, bytes: 100, locked: 0 }),
+            TaskPayload::Digest(task) => TaskResult::Digest(DigestResult {
+                encoding: ENCODING,
+                ranges: task.ranges.clone(),
+                tables: Vec::new(),
+            }),
             TaskPayload::Plan(task) => TaskResult::Plan(PlanResult {
                 key: "plan".to_owned(),
                 blake3: None,

@@ -16,6 +16,7 @@ pub mod lasting;
 pub mod notice;
 pub mod policy;
 pub mod restore;
+pub mod rows;
 pub mod selection;
 pub mod size;
 pub mod task;

@@ -337,7 +337,7 @@ pub async fn in_the_way(
         JobSpec::Restore(spec) => (!spec.plan_only, spec.truncate),
         // Twice the room would be too much for many, and two prove no more than one.
         JobSpec::Drill(_) => (true, false),
-        JobSpec::Verify(_) => (false, false),
+        JobSpec::Verify(_) | JobSpec::Digest(_) => (false, false),
     };
     let found = sqlx::query_scalar!(
         "select id from jobs

@@ -82,6 +82,7 @@ impl<'a> Row<'a> {
             JobKind::Restore => JobSpec::Restore(self.document("spec", value)?),
             JobKind::Purge => JobSpec::Purge(self.document("spec", value)?),
             JobKind::Drill => JobSpec::Drill(self.document("spec", value)?),
+            JobKind::Digest => JobSpec::Digest(self.document("spec", value)?),
         })
     }
 

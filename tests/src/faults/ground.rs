@@ -40,14 +40,16 @@ pub enum Kind {
     Stream,
     /// A drill of the newest, beside what is there.
     Drill,
+    /// A digest of every row.
+    Digest,
     /// A purge of one.
     Purge,
 }
 
 impl Kind {
     /// All of them, in the order in which they can follow each other.
-    pub const ALL: [Self; 6] =
-        [Self::Backup, Self::Verify, Self::Restore, Self::Stream, Self::Drill, Self::Purge];
+    pub const ALL: [Self; 7] =
+        [Self::Backup, Self::Verify, Self::Restore, Self::Stream, Self::Drill, Self::Digest, Self::Purge];
 
     /// Its word.
     pub const fn as_str(self) -> &'static str {
@@ -57,6 +59,7 @@ impl Kind {
             Self::Restore => "restore",
             Self::Stream => "stream",
             Self::Drill => "drill",
+            Self::Digest => "digest",
             Self::Purge => "purge",
         }
     }
@@ -125,6 +128,7 @@ impl Ground {
             Kind::Restore => self.restore("auto").await,
             Kind::Stream => self.restore("stream").await,
             Kind::Drill => self.drill().await,
+            Kind::Digest => self.digest().await,
             Kind::Purge => self.purge().await,
         };
         outcome.with_context(|| {
@@ -178,6 +182,11 @@ impl Ground {
         })
         .await?;
         Content::read(self.shop.cql(), &keyspace).await?.must_equal(&before)
+    }
+
+    async fn digest(&mut self) -> Result<()> {
+        let (cluster, keyspace) = (self.cluster.clone(), self.shop.keyspace.clone());
+        self.job(&["rows", "digest", "-c", &cluster, "--keyspace", &keyspace], "ok").await
     }
 
     async fn purge(&mut self) -> Result<()> {

@@ -4,6 +4,7 @@
 //! tag, objects by the journal, staged files by hash, imported batches by their record) and goes on
 //! from it. It says what it did, or which class of error stopped it.
 
+mod digest;
 mod failure;
 mod restore;
 mod run_to_stop;
@@ -173,6 +174,7 @@ impl Executor {
             }
             TaskPayload::Mark(task) => Box::pin(self.mark(&task)).await.map(TaskResult::Mark),
             TaskPayload::Sweep(task) => Box::pin(self.sweep(&task, handle)).await.map(TaskResult::Sweep),
+            TaskPayload::Digest(task) => Box::pin(self.digest(&task, handle)).await.map(TaskResult::Digest),
             TaskPayload::PurgeReport(task) => {
                 Box::pin(self.purge_report(&task)).await.map(TaskResult::Report)
             }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use ringvault_cassandra::cql::RingView;
-use ringvault_core::{TaskError, WorkerId, restore::STREAM_CAPABILITY};
+use ringvault_core::{TaskError, WorkerId, restore::STREAM_CAPABILITY, rows::ROWS_CAPABILITY};
 use ringvault_queue::message::{DiskSpace, NodeHello};
 use uuid::Uuid;
 
@@ -106,7 +106,13 @@ impl Node {
 
 /// What it may do beyond its node, and what a worker of another release may not know how to do.
 fn capabilities(config: &WorkerConfig) -> BTreeSet<String> {
-    config.worker.capabilities.iter().cloned().chain([STREAM_CAPABILITY.to_owned()]).collect()
+    config
+        .worker
+        .capabilities
+        .iter()
+        .cloned()
+        .chain([STREAM_CAPABILITY, ROWS_CAPABILITY].map(str::to_owned))
+        .collect()
 }
 
 /// Of the file system that `path` is on, or would be.

@@ -13,6 +13,7 @@ mod notify;
 mod policies;
 mod policy_diff;
 mod purges;
+mod rows;
 mod service;
 mod session;
 mod sessions;
@@ -33,6 +34,7 @@ pub(super) fn all() -> Vec<Route> {
         backups::routes(),
         catalog::routes(),
         jobs::routes(),
+        rows::routes(),
         purges::routes(),
         notify::routes(),
         policies::routes(),

@@ -7,6 +7,7 @@
 mod agreement;
 mod catalog;
 mod pinned;
+mod reading;
 mod rows;
 mod session;
 mod streams;
@@ -15,6 +16,7 @@ mod topology;
 mod views;
 
 pub use agreement::SchemaVersions;
+pub use reading::{RangeReading, RowReader};
 pub use rows::{CopyRules, RowChanges};
 pub use scylla::statement::Consistency;
 pub use session::{CqlConfig, CqlSession, CqlTls, LocalNode};

@@ -205,6 +205,18 @@ pub struct JobOutcome {
     /// Purge: what it expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purge: Option<PurgeOutcome>,
+    /// Digest: how much was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<RowsOutcome>,
+}
+
+/// How much a digest has read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RowsOutcome {
+    /// Tables.
+    pub tables: u64,
+    /// Their rows.
+    pub rows: u64,
 }
 
 /// What a restore brought back.

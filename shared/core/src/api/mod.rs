@@ -19,6 +19,7 @@ mod policy;
 mod problem;
 mod progress;
 mod purge;
+mod rows;
 mod session;
 mod status;
 mod storage;
@@ -42,13 +43,14 @@ pub use document::{DEFAULT_LIMIT, Document, MAX_LIMIT, Page, SCHEMA_VERSION};
 pub use evidence::{EvidenceItem, EvidenceKind};
 pub use job::{
     JobAccepted, JobDetail, JobOutcome, JobResult, JobSummary, OpenJob, PurgeOutcome, RateLimit,
-    RestoreOutcome,
+    RestoreOutcome, RowsOutcome,
 };
 pub use notify::{NoticeState, NoticeTrouble, NoticeView, NotifierView, UnknownNoticeState};
 pub use policy::{FieldChange, FireState, FireView, NextFires, PolicyChange, PolicyDiff, PolicyView};
 pub use problem::Problem;
 pub use progress::{JobProgress, NodeProgress, StageProgress, StageState};
 pub use purge::{PurgeKept, PurgePreview, PurgeRefusal, PurgeTarget};
+pub use rows::RowDigests;
 pub use session::{SessionCreate, SessionView, SessionsEnded, SignInCheck, SignInWays, SignedIn, SignedInAs};
 pub use status::{
     ClusterStatus, FleetStatus, Readiness, RecoveryPoint, RpoState, ServerState, ServerStatus, Servers,

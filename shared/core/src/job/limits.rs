@@ -86,7 +86,7 @@ impl JobSpec {
             Self::Backup(spec) => (spec.rate_limit, spec.request_limit, &spec.data_centers),
             Self::Restore(spec) => (spec.rate_limit, spec.request_limit, &spec.data_centers),
             Self::Drill(spec) => (spec.rate_limit, spec.request_limit, &spec.data_centers),
-            Self::Verify(_) | Self::Purge(_) => return Limits::default(),
+            Self::Verify(_) | Self::Purge(_) | Self::Digest(_) => return Limits::default(),
         };
         Limits { everywhere: NodeLimits { rate_limit, request_limit }, data_centers: data_centers.clone() }
     }

@@ -17,8 +17,8 @@ pub use plan::{
     stage_verdict,
 };
 pub use spec::{
-    BackupMode, BackupSpec, DrillSpec, JobSpec, LONGEST_LOCK_SECONDS, PurgeSpec, RestoreMethod, RestoreSpec,
-    VerifyLevel, VerifySpec, check_lock_seconds,
+    BackupMode, BackupSpec, DigestSpec, DrillSpec, JobSpec, LONGEST_LOCK_SECONDS, PurgeSpec, RestoreMethod,
+    RestoreSpec, VerifyLevel, VerifySpec, check_lock_seconds,
 };
 pub use stage::{JobKind, StageKind, stages_of};
 pub use state::{IllegalTransition, Job, JobEffect, JobEvent, JobState, transition};

@@ -7,10 +7,11 @@ use super::{JobSpec, StageKind};
 use crate::{
     BackupName, HostId, JobId,
     cluster::{RequiredCoverage, Topology},
-    job::{BackupSpec, RestoreSpec},
+    job::{BackupSpec, DigestSpec, RestoreSpec},
+    rows,
     task::{
-        CheckTask, MarkTask, NodeManifestRef, PlanRef, PurgeReportTask, ReleaseTask, RestoreTask, SealTask,
-        SnapshotTask, SweepTask, TaskPayload, TaskResult, UploadTask, VerifyReportTask,
+        CheckTask, DigestTask, MarkTask, NodeManifestRef, PlanRef, PurgeReportTask, ReleaseTask, RestoreTask,
+        SealTask, SnapshotTask, SweepTask, TaskPayload, TaskResult, UploadTask, VerifyReportTask,
     },
 };
 
@@ -149,6 +150,7 @@ pub fn plan_stage(ctx: &JobContext<'_>, stage: StageKind) -> Result<Vec<StageTas
             let restore = spec.restore().ok_or(PlanError::MissingBackup)?;
             plan_restore_stage(ctx, &restore, stage)
         }
+        (JobSpec::Digest(spec), StageKind::Digest) => plan_digest(ctx, spec),
         (JobSpec::Purge(spec), StageKind::Mark) => Ok(vec![any_with_delete(TaskPayload::Mark(MarkTask {
             job: ctx.job,
             cluster: spec.cluster.clone(),
@@ -293,6 +295,24 @@ fn plan_backup(
         }
         stage => Err(PlanError::WrongStage { kind: "backup", stage }),
     }
+}
+
+/// A task for each node, which reads its share of the token ranges.
+fn plan_digest(ctx: &JobContext<'_>, spec: &DigestSpec) -> Result<Vec<StageTask>, PlanError> {
+    let shares = rows::deal(ctx.topology.nodes.iter().map(|node| node.host_id));
+    if shares.is_empty() {
+        return Err(PlanError::NoNodes { cluster: spec.cluster.to_string(), dc: None });
+    }
+    let task = |ranges| {
+        TaskPayload::Digest(DigestTask {
+            job: ctx.job,
+            cluster: spec.cluster.clone(),
+            selection: spec.selection.clone(),
+            ranges,
+            rows_per_second: spec.rows_per_second,
+        })
+    };
+    Ok(shares.into_iter().map(|(host, ranges)| on_node(host, task(ranges))).collect())
 }
 
 fn plan_restore_stage(

@@ -1,6 +1,6 @@
 //! What a job is asked to do: the body of a request, kept with the job unchanged.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ pub enum JobSpec {
     Purge(PurgeSpec),
     /// Proves that a backup can be restored.
     Drill(DrillSpec),
+    /// Keeps a digest of every row that a cluster holds.
+    Digest(DigestSpec),
 }
 
 impl JobSpec {
@@ -39,6 +41,7 @@ impl JobSpec {
             Self::Restore(_) => JobKind::Restore,
             Self::Purge(_) => JobKind::Purge,
             Self::Drill(_) => JobKind::Drill,
+            Self::Digest(_) => JobKind::Digest,
         }
     }
 
@@ -50,6 +53,7 @@ impl JobSpec {
             Self::Restore(spec) => &spec.target,
             Self::Purge(spec) => &spec.cluster,
             Self::Drill(spec) => spec.target(),
+            Self::Digest(spec) => &spec.cluster,
         }
     }
 
@@ -60,7 +64,7 @@ impl JobSpec {
             Self::Verify(spec) => Some((&spec.cluster, &spec.backup)),
             Self::Restore(spec) => Some((&spec.source, &spec.backup)),
             Self::Drill(DrillSpec { cluster, backup: Some(backup), .. }) => Some((cluster, backup)),
-            Self::Backup(_) | Self::Purge(_) | Self::Drill(_) => None,
+            Self::Backup(_) | Self::Purge(_) | Self::Drill(_) | Self::Digest(_) => None,
         }
     }
 }
@@ -322,6 +326,21 @@ pub struct DrillSpec {
     /// The policy that fired it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyName>,
+}
+
+/// A digest of rows: all of them are read, at every replica, and what they hold is kept as digests by token range, to be
+/// compared with another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DigestSpec {
+    /// The cluster that is read.
+    pub cluster: ClusterName,
+    /// Which tables; those of Cassandra itself only when named, those that are another on each node never.
+    #[serde(default)]
+    pub selection: Selection,
+    /// Rows a second that each node reads at most; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<NonZeroU32>,
 }
 
 impl DrillSpec {

@@ -19,6 +19,8 @@ pub enum JobKind {
     Purge,
     /// Brings a backup back beside everything, looks at it, and takes it away again.
     Drill,
+    /// Reads every row and keeps digests.
+    Digest,
 }
 
 impl JobKind {
@@ -35,6 +37,7 @@ impl JobKind {
             Self::Restore => "restore",
             Self::Purge => "purge",
             Self::Drill => "drill",
+            Self::Digest => "digest",
         }
     }
 }
@@ -76,11 +79,13 @@ pub enum StageKind {
     Mark,
     /// Purge: a shard of the condemned keys is deleted.
     Sweep,
+    /// Digest: the rows of a node's share of the token ranges.
+    Digest,
 }
 
 impl StageKind {
     /// Every stage.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Snapshot,
         Self::Upload,
         Self::Seal,
@@ -97,6 +102,7 @@ impl StageKind {
         Self::Validate,
         Self::Mark,
         Self::Sweep,
+        Self::Digest,
     ];
 
     /// The word used in tables, JSON, metrics and the database.
@@ -118,6 +124,7 @@ impl StageKind {
             Self::Validate => "validate",
             Self::Mark => "mark",
             Self::Sweep => "sweep",
+            Self::Digest => "digest",
         }
     }
 
@@ -147,8 +154,8 @@ impl std::str::FromStr for JobKind {
 /// The stages a job of this specification goes through.
 pub fn stages_of(spec: &JobSpec) -> Vec<StageKind> {
     use StageKind::{
-        Apply, Check, Download, Mark, Plan, Preflight, Release, Report, Schema, Seal, Settle, Snapshot,
-        Sweep, Truncate, Upload, Validate,
+        Apply, Check, Digest, Download, Mark, Plan, Preflight, Release, Report, Schema, Seal, Settle,
+        Snapshot, Sweep, Truncate, Upload, Validate,
     };
     match spec {
         JobSpec::Backup(_) => vec![Snapshot, Upload, Seal, Release],
@@ -165,6 +172,7 @@ pub fn stages_of(spec: &JobSpec) -> Vec<StageKind> {
             stages
         }
         JobSpec::Purge(_) => vec![Mark, Sweep, Report],
+        JobSpec::Digest(_) => vec![Digest],
         JobSpec::Drill(_) => vec![Plan, Preflight, Download, Schema, Apply, Settle, Validate, Release],
     }
 }

@@ -5,13 +5,14 @@ mod result;
 mod state;
 
 pub use payload::{
-    CheckTask, MarkTask, NodeManifestRef, PlanRef, PurgeReportTask, ReleaseTask, RestoreTask, SealTask,
-    SnapshotTask, SweepTask, TaskPayload, UploadTask, VerifyReportTask,
+    CheckTask, DigestTask, MarkTask, NodeManifestRef, PlanRef, PurgeReportTask, ReleaseTask, RestoreTask,
+    SealTask, SnapshotTask, SweepTask, TaskPayload, UploadTask, VerifyReportTask,
 };
 pub use result::{
-    ApplyResult, AuthChanges, CheckResult, DownloadResult, Finding, FindingKind, FoundSealed, MarkResult,
-    NodePlan, PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult, SettleResult,
-    SnapshotResult, StillLocked, SweepResult, TaskResult, TruncateResult, UploadResult, ValidateResult,
+    ApplyResult, AuthChanges, CheckResult, DigestResult, DownloadResult, Finding, FindingKind, FoundSealed,
+    MarkResult, NodePlan, PlanResult, PreflightResult, Progress, ReportResult, SchemaResult, SealResult,
+    SettleResult, SnapshotResult, StillLocked, SweepResult, TaskResult, TruncateResult, UploadResult,
+    ValidateResult,
 };
 pub use state::{
     IllegalTaskEvent, PURGE_WAITS, RetryRules, Task, TaskEffect, TaskEvent, TaskState, backoff, transition,

@@ -1,7 +1,7 @@
 //! What a worker is told. Ids and references only: never a secret, and nothing that grows with the
 //! data; the rest a worker reads from the vault.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -52,6 +52,8 @@ pub enum TaskPayload {
     Sweep(SweepTask),
     /// Close a purge.
     PurgeReport(PurgeReportTask),
+    /// Read the rows of some token ranges.
+    Digest(DigestTask),
 }
 
 impl TaskPayload {
@@ -74,7 +76,8 @@ impl TaskPayload {
             | Self::VerifyReport(_)
             | Self::Mark(_)
             | Self::Sweep(_)
-            | Self::PurgeReport(_) => {}
+            | Self::PurgeReport(_)
+            | Self::Digest(_) => {}
         }
     }
 
@@ -95,7 +98,9 @@ impl TaskPayload {
             | Self::Apply(task)
             | Self::Settle(task)
             | Self::Validate(task) => Some(&task.spec.backup),
-            Self::Release(_) | Self::Mark(_) | Self::Sweep(_) | Self::PurgeReport(_) => None,
+            Self::Release(_) | Self::Mark(_) | Self::Sweep(_) | Self::PurgeReport(_) | Self::Digest(_) => {
+                None
+            }
         }
     }
 
@@ -118,6 +123,7 @@ impl TaskPayload {
             Self::Validate(_) => StageKind::Validate,
             Self::Mark(_) => StageKind::Mark,
             Self::Sweep(_) => StageKind::Sweep,
+            Self::Digest(_) => StageKind::Digest,
         }
     }
 }
@@ -319,4 +325,20 @@ pub struct PurgeReportTask {
     pub cluster: ClusterName,
     /// The purge's number in the vault.
     pub purge: u64,
+}
+
+/// `digest`: every row of the selected tables in these token ranges, read at every replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestTask {
+    /// The job.
+    pub job: JobId,
+    /// The cluster.
+    pub cluster: ClusterName,
+    /// Which tables.
+    pub selection: Selection,
+    /// Which of the [ranges](crate::rows::rows_range).
+    pub ranges: Vec<u16>,
+    /// Rows a second; no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<NonZeroU32>,
 }

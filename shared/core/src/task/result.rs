@@ -10,6 +10,7 @@ use crate::{
     backup::BackupFigures,
     cluster::{Coverage, CoverageReport},
     job::RestoreMethod,
+    rows::TableDigest,
     selection::TableName,
 };
 
@@ -55,6 +56,8 @@ pub enum TaskResult {
     Mark(MarkResult),
     /// To `sweep`.
     Sweep(SweepResult),
+    /// To `digest`.
+    Digest(DigestResult),
 }
 
 /// How far a running task is, sent with heartbeats. Zero totals mean unknown.
@@ -396,6 +399,23 @@ pub struct SweepResult {
     /// Objects that the store still locks: they stay for a later purge.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub locked: u64,
+}
+
+/// The rows of a node's token ranges were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DigestResult {
+    /// How rows were [encoded](crate::rows::ENCODING).
+    pub encoding: u32,
+    /// The ranges that were read.
+    pub ranges: Vec<u16>,
+    /// Every selected table (at most [`Self::MAX_TABLES`]), by name.
+    pub tables: Vec<TableDigest>,
+}
+
+impl DigestResult {
+    /// Tables that one digest is of at most: a node that reads every range of so many tells of them in some five
+    /// megabytes, and a message has eight at most.
+    pub const MAX_TABLES: usize = 300;
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]

@@ -23,7 +23,7 @@ pub(super) fn read_job_spec(json: &str) -> Result<JobSpec, PayloadError> {
     let mut fields: Map<String, Value> = read_payload(json)?;
     let kind = fields.remove("kind").ok_or_else(|| PayloadError {
         field: "kind".to_owned(),
-        cause: "missing; it is one of backup, verify, restore, purge, drill".to_owned(),
+        cause: "missing; it is one of backup, verify, restore, purge, drill, digest".to_owned(),
     })?;
     let kind: JobKind =
         read_fields(kind).map_err(|error| PayloadError { field: "kind".to_owned(), cause: error.cause })?;
@@ -34,6 +34,7 @@ pub(super) fn read_job_spec(json: &str) -> Result<JobSpec, PayloadError> {
         JobKind::Restore => read_fields(fields).map(JobSpec::Restore),
         JobKind::Purge => read_fields(fields).map(JobSpec::Purge),
         JobKind::Drill => read_fields(fields).map(JobSpec::Drill),
+        JobKind::Digest => read_fields(fields).map(JobSpec::Digest),
     }
 }
 

@@ -6,6 +6,7 @@ use ringvault_core::{
     HostId, JobId, TaskId, WorkerId,
     api::{AttemptView, JobDetail, JobOutcome, PurgeOutcome, RestoreOutcome, TaskView, TransitionView},
     job::StageKind,
+    rows::TableDigest,
     task::TaskResult,
     trace::TraceParent,
 };
@@ -209,6 +210,11 @@ fn add(outcome: &mut JobOutcome, result: TaskResult) {
                 objects: mark.objects,
                 bytes: mark.bytes,
             });
+        }
+        TaskResult::Digest(digest) => {
+            let rows = outcome.rows.get_or_insert_default();
+            rows.tables = rows.tables.max(digest.tables.len() as u64);
+            rows.rows += digest.tables.iter().map(TableDigest::rows).sum::<u64>();
         }
         TaskResult::Sweep(sweep) => {
             outcome.objects += sweep.objects;

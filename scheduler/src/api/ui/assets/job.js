@@ -198,6 +198,11 @@ function outcome(job, shown) {
       { head: 'Table', cell: (f) => f.table ?? none() }, { head: 'Expected and found', wide: true, cell: (f) => f.detail }], o.findings, { key: (f) => f.key + f.file })));
   }
   if (o.restored && !job.spec.plan_only && job.outcome.restored.sstables + job.outcome.restored.rows_read > 0) parts.push(plan.restored(job));
+  if (o.rows && job.state === 'succeeded') {
+    parts.push(section('What it read', { id: 'outcome' }, facts([
+      ['Tables', number(o.rows.tables)], ['Rows', number(o.rows.rows)],
+      ['Compare', h('span', { class: 'mono' }, `ringvault rows compare ${short(job.id)} OTHER`)]])));
+  }
   if (o.purge) {
     parts.push(section('What it took away', { id: 'outcome' }, facts([
       ['Expired', o.purge.expired.length ? o.purge.expired.map((name) => [backupLink(job.cluster, name), ' ']) : 'nothing'],

@@ -12,7 +12,7 @@ export const title = () => 'Jobs';
 export { same as command };
 const same = (params) => `ringvault job list${params.cluster ? ` -c ${params.cluster}` : ''}`;
 
-const KINDS = [['', 'every kind'], ['backup', 'backup'], ['verify', 'verify'], ['restore', 'restore'], ['purge', 'purge'], ['drill', 'drill']];
+const KINDS = [['', 'every kind'], ['backup', 'backup'], ['verify', 'verify'], ['restore', 'restore'], ['purge', 'purge'], ['drill', 'drill'], ['digest', 'digest']];
 const STATES = [['', 'any state'], ['succeeded', 'succeeded'], ['failed', 'failed'], ['cancelled', 'cancelled'], ['abandoned', 'abandoned']];
 
 export async function load(params, signal, shown) {
