@@ -13,7 +13,7 @@ use crate::{
 
 /// Seconds by which two readings of when a cell expires may differ: it is told in whole seconds that are left, by clocks
 /// of two machines, and known as closely as a page takes to come.
-const EXPIRY_TOLERANCE: u64 = 10;
+const EXPIRY_TOLERANCE: u64 = 30;
 
 /// Two digests, table by table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
