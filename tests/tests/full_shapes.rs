@@ -52,9 +52,9 @@ fn line(shape: &str, rows: usize, job: &JobDetail, took: Duration) -> Result<()>
     let restored = job.outcome.restored.as_ref().context("an outcome")?;
     let plan = job.outcome.plan.as_ref().context("a plan")?;
     eprintln!(
-        "[shape] {shape:<26} {:<7} {rows:>6} rows, {:>6.1} MiB fetched, {:>4.0} s",
+        "[shape] {shape:<26} {:<7} {rows:>6} rows, {:>6} KiB fetched, {:>4.0} s",
         plan.method.as_str(),
-        restored.bytes_downloaded as f64 / f64::from(1 << 20),
+        restored.bytes_downloaded >> 10,
         took.as_secs_f64()
     );
     Ok(())
