@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import measure
+import medusa_config
 import programs
 from lab_lib import install_java, java
 from lab_lib.java_flags import modules
@@ -82,6 +83,15 @@ class Ringvault:
                   "--wait"], self.env)
 
 
+# Where Medusa finds the node.
+BESIDE = f"""config_file = {CONF}/cassandra.yaml
+nodetool_executable = {NODETOOL}
+nodetool_flags =
+resolve_ip_addresses = False
+use_sudo = False
+check_running = true"""
+
+
 class Medusa:
     """Its own backup of the same node; what it downloads is imported."""
 
@@ -91,31 +101,8 @@ class Medusa:
     fetched = WORK / "medusa"
 
     def backup(self):
-        credentials = WORK / "medusa-credentials"
-        credentials.write_text(f"[default]\naws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n")
-        host, port = STORE["endpoint"].removeprefix("http://").split(":")
-        self.config.write_text(f"""[cassandra]
-config_file = {CONF}/cassandra.yaml
-nodetool_executable = {NODETOOL}
-nodetool_flags =
-resolve_ip_addresses = False
-use_sudo = False
-check_running = true
-[storage]
-storage_provider = s3_compatible
-bucket_name = {STORE["bucket"]}
-prefix = medusa
-key_file = {credentials}
-fqdn = {NODE["address"]}
-host = {host}
-port = {port}
-secure = False
-region = us-east-1
-concurrent_transfers = 8
-transfer_max_bandwidth = 100GB/s
-[logging]
-enabled = 0
-""")
+        medusa_config.write(self.config, endpoint=STORE["endpoint"], bucket=STORE["bucket"], prefix="medusa",
+                            access=ACCESS, secret=SECRET, node=NODE["address"], cassandra=BESIDE)
         self.medusa(run, "backup-node", "--backup-name", "one", "--mode", "full")
 
     def medusa(self, how, *words):

@@ -12,6 +12,7 @@ import shutil
 import sys
 
 import client
+import medusa_config
 import programs
 
 WORK = pathlib.Path(sys.argv[1])
@@ -49,32 +50,8 @@ class Medusa:
 
     def __init__(self, prefix):
         self.file = WORK / f"medusa-{prefix}.ini"
-        credentials = WORK / "medusa-credentials"
-        credentials.write_text(f"[default]\naws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n")
-        host, port = ENDPOINT.removeprefix("http://").split(":")
-        self.file.write_text(f"""[cassandra]
-[storage]
-storage_provider = s3_compatible
-bucket_name = bench
-prefix = medusa-{prefix}
-key_file = {credentials}
-fqdn = node-1
-host = {host}
-port = {port}
-secure = False
-region = us-east-1
-concurrent_transfers = 8
-transfer_max_bandwidth = 100GB/s
-base_path = /tmp
-[monitoring]
-monitoring_provider = None
-[checks]
-[logging]
-enabled = 0
-[grpc]
-[kubernetes]
-enabled = False
-""")
+        medusa_config.write(self.file, endpoint=ENDPOINT, bucket="bench", prefix=f"medusa-{prefix}", access=ACCESS,
+                            secret=SECRET, node="node-1")
 
     def step(self, *words):
         return timed([PYTHON, MEDUSA, self.file, *words], {"HOME": str(WORK)})
