@@ -41,10 +41,8 @@ impl CqlSession {
     /// 4.x loads up to `nb`. 5.x loads `oa` only outside of `storage_compatibility_mode:
     /// CASSANDRA_4`, and `da` always (seen on 5.0.4 and 4.1.10).
     pub async fn loads_sstable_version(&self, version: &str) -> Result<bool> {
-        let release = self.local().release_version.clone();
-        let major = release.split('.').next().and_then(|text| text.parse::<u32>().ok());
-        let Some(major) = major else {
-            let what = format!("release {release:?}");
+        let Some(major) = self.major_release() else {
+            let what = format!("release {:?}", self.local().release_version);
             return Err(self.error("read the release", NodeErrorKind::Unsupported(what)));
         };
         Ok(match version {

@@ -147,6 +147,11 @@ impl CqlSession {
         &self.local
     }
 
+    /// The major number of its release, such as 5; `None`: the release is no number.
+    pub fn major_release(&self) -> Option<u32> {
+        self.local.release_version.split('.').next()?.parse().ok()
+    }
+
     /// The driver's session, for statements of the caller's own.
     pub fn driver(&self) -> &Session {
         &self.session

@@ -20,6 +20,12 @@ pub(super) fn quoted(table: &TableName) -> String {
     format!("{}.{}", quote_name(&table.keyspace), quote_name(&table.table))
 }
 
+/// `token(…)` of a partition key with these columns, in their order.
+pub(super) fn token_of<'a>(key: impl Iterator<Item = &'a str>) -> String {
+    let key: Vec<String> = key.map(quote_name).collect();
+    format!("token({})", key.join(", "))
+}
+
 impl CqlSession {
     /// Empties a table on all nodes. Every node must be up; else
     /// [`crate::NodeErrorKind::Unavailable`]. Views of it are emptied too, by Cassandra.
@@ -49,8 +55,7 @@ impl CqlSession {
         consistency: Consistency,
     ) -> Result<u64> {
         let operation = format!("read a sample of {table}");
-        let key: Vec<String> = shape.partition_key().map(quote_name).collect();
-        let token = format!("token({})", key.join(", "));
+        let token = token_of(shape.partition_key());
         let mut read = 0;
         for (after, until) in ranges.iter().flat_map(bounds) {
             let bound = |sign: &str, at: Option<Token>| at.map(|t| format!("{token} {sign} {}", t.0));

@@ -106,6 +106,20 @@ impl Renames {
         }
     }
 
+    /// A selection by the new names of what it names.
+    pub fn selected(&self, selection: &Selection) -> Selection {
+        let targets = |tables: &[TableName]| tables.iter().map(|table| self.target(table)).collect();
+        Selection {
+            keyspaces: selection
+                .keyspaces
+                .iter()
+                .map(|keyspace| self.target_keyspace(keyspace).to_owned())
+                .collect(),
+            tables: targets(&selection.tables),
+            exclude: targets(&selection.exclude),
+        }
+    }
+
     /// What cannot be done of it, whatever the backup holds.
     pub fn check(&self, selection: &Selection) -> Result<(), InvalidRename> {
         let mut targets = BTreeMap::new();

@@ -1,6 +1,6 @@
 //! What differs between two digests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,9 +112,9 @@ pub fn compare(
     selection: &Selection,
 ) -> Result<RowComparison, SameName> {
     let mut by_target: BTreeMap<TableName, &TableDigest> = BTreeMap::new();
-    let selected = |table: &&TableDigest| selection.holds(&table.table.keyspace, &table.table.table);
+    let holds = |selection: &Selection, table: &TableName| selection.holds(&table.keyspace, &table.table);
     let mut tables = Vec::new();
-    for table in first.iter().filter(selected) {
+    for table in first.iter().filter(|table| holds(selection, &table.table)) {
         let target = renames.target(&table.table);
         let counterpart = second.iter().find(|other| other.table == target);
         if let Some(before) = by_target.insert(target.clone(), table) {
@@ -125,37 +125,11 @@ pub fn compare(
             None => alone(table, Verdict::OnlyFirst),
         });
     }
-    let meant = Meant::of(selection, renames);
+    let meant = renames.selected(selection);
     let others =
-        second.iter().filter(|table| meant.holds(&table.table) && !by_target.contains_key(&table.table));
+        second.iter().filter(|table| holds(&meant, &table.table) && !by_target.contains_key(&table.table));
     tables.extend(others.map(|table| alone(table, Verdict::OnlySecond)));
     Ok(RowComparison { tables })
-}
-
-/// A selection by the names of the second digest.
-struct Meant {
-    everything: bool,
-    keyspaces: BTreeSet<String>,
-    tables: BTreeSet<TableName>,
-    exclude: BTreeSet<TableName>,
-}
-
-impl Meant {
-    fn of(selection: &Selection, renames: &Renames) -> Self {
-        let keyspaces = selection.keyspaces.iter().map(|name| renames.target_keyspace(name).to_owned());
-        Self {
-            everything: selection.names_nothing(),
-            keyspaces: keyspaces.collect(),
-            tables: selection.tables.iter().map(|name| renames.target(name)).collect(),
-            exclude: selection.exclude.iter().map(|name| renames.target(name)).collect(),
-        }
-    }
-
-    fn holds(&self, table: &TableName) -> bool {
-        let named =
-            self.everything || self.keyspaces.contains(&table.keyspace) || self.tables.contains(table);
-        named && !self.exclude.contains(table)
-    }
 }
 
 fn alone(table: &TableDigest, verdict: Verdict) -> TableVerdict {

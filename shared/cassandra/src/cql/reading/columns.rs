@@ -7,7 +7,7 @@ use ringvault_core::{
 
 use super::raw::{RowSlices, number, numbers};
 use crate::{
-    cql::tables::quoted,
+    cql::tables::{quoted, token_of},
     schema::{ClusteringOrder, Column, ColumnKind, TableShape, quote_name},
 };
 
@@ -61,8 +61,7 @@ impl Columns {
             asked.extend([format!("writetime({name})"), format!("ttl({name})")]);
         }
         let keys = self.0.iter().filter(|(column, _)| column.kind == ColumnKind::PartitionKey);
-        let key: Vec<String> = keys.map(|(column, _)| quote_name(&column.name)).collect();
-        let token = format!("token({})", key.join(", "));
+        let token = token_of(keys.map(|(column, _)| column.name.as_str()));
         format!("SELECT {} FROM {} WHERE {token} > ? AND {token} <= ?", asked.join(", "), quoted(table))
     }
 

@@ -72,8 +72,7 @@ impl CqlSession {
 
     /// Whether `writetime` and `ttl` can be asked of collections: since 5.0.
     fn tells_of_elements(&self) -> bool {
-        let major = self.local().release_version.split('.').next().and_then(|text| text.parse::<u32>().ok());
-        major.is_some_and(|major| major >= 5)
+        self.major_release().is_some_and(|major| major >= 5)
     }
 }
 
