@@ -1,12 +1,12 @@
 """Peak memory of each step of a backup's life, with few files and many, a short one and a long one."""
 
-import json
 import os
 import pathlib
 import shutil
 import sys
 
 import client
+import reports
 
 WORK = pathlib.Path(sys.argv[1])
 RESULTS = pathlib.Path(sys.argv[2])
@@ -64,17 +64,13 @@ def main():
     for title, case in cases.items():
         print(f"[bench] {title}", file=sys.stderr)
         report[title] = life(*case)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({**known, "flat": report}, indent=1) + "\n")
+    reports.keep(RESULTS, "flat", report)
     print("seconds, and peak MiB in brackets")
     steps = list(next(iter(report.values())))
     rows = [["", *steps]]
     for title, case in report.items():
         rows.append([title, *(f"{case[step]['seconds']:.2f} ({case[step]['mib']:.0f})" for step in steps)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                        for i, (cell, width) in enumerate(zip(row, widths))))
+    reports.show(rows)
 
 
 main()

@@ -15,6 +15,7 @@ import sys
 import measure
 import medusa_config
 import programs
+import reports
 from lab_lib import install_java, java
 from lab_lib.java_flags import modules
 
@@ -184,8 +185,7 @@ for number in range(ROUNDS):
 
 report = {"machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()}, "bytes": HELD,
           "rounds": ROUNDS, "tables": found}
-known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-RESULTS.write_text(json.dumps({**known, "restore": report}, indent=1) + "\n")
+reports.keep(RESULTS, "restore", report)
 
 # The least over the rounds: what other work on the machine added is not the program's.
 FIGURES = {"seconds": "s", "cpu": "client cpu s", "node_cpu": "Cassandra cpu s", "mib": "client MiB", "disk_mib": "disk MiB"}
@@ -194,8 +194,6 @@ for name, kinds in found.items():
     for kind, rounds in kinds.items():
         least = [min(one[figure] for one in rounds) for figure in FIGURES]
         table.append([f"{name}: {kind}", *(f"{value:.1f}" if value < 100 else f"{value:.0f}" for value in least)])
-widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
 held = ", ".join(f"{table} {size / measure.MIB:.0f} MiB" for table, size in HELD.items())
 print(f"{held}; the least of {ROUNDS} rounds; load {os.getloadavg()[0]:.1f}")
-for line in table:
-    print("  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))))
+reports.show(table)

@@ -4,7 +4,6 @@ Given by `bench/run vault`: the folder of everything, the programs, the server. 
 its seconds, CPU and peak memory are what the operating system says of it when it has ended.
 """
 
-import json
 import os
 import pathlib
 import platform
@@ -14,6 +13,7 @@ import sys
 import client
 import medusa_config
 import programs
+import reports
 
 WORK = pathlib.Path(sys.argv[1])
 RESULTS = pathlib.Path(sys.argv[2])
@@ -153,15 +153,11 @@ def best(name, row, figure):
 ROWS = list(found["ringvault"])
 report = {"machine": {"cpus": os.cpu_count(), "kernel": platform.release(), "load": os.getloadavg()},
           "data": {"files": FILES, "bytes": BYTES}, "rounds": ROUNDS, "rows": found}
-known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-RESULTS.write_text(json.dumps({**known, "vault": report}, indent=1) + "\n")
+reports.keep(RESULTS, "vault", report)
 names = [kind.name for kind in KINDS]
 head = ["", *(f"{name} {unit}" for unit in ("s", "cpu s", "MiB") for name in names)]
 table = [[row, *("-" if (value := best(name, row, figure)) is None else
                  f"{value:.2f}" if figure != "mib" else f"{value:.0f}"
                  for figure in ("seconds", "cpu", "mib") for name in names)] for row in ROWS]
-widths = [max(len(line[i]) for line in [head, *table]) for i in range(len(head))]
 print(f"{FILES} files, {BYTES / 2**20:.0f} MiB; the least of {ROUNDS} rounds; load {os.getloadavg()[0]:.1f}")
-for line in [head, *table]:
-    print("  ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                    for i, (cell, width) in enumerate(zip(line, widths))))
+reports.show([head, *table])
