@@ -16,6 +16,7 @@ const ONE: &str = "dcs_one";
 const BACK: &str = "dcs_back";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: dev/test --full and --shapes run it"]
 async fn one_data_center_becomes_two_and_two_become_one() -> Result<()> {
     let lab = Lab::from_env();
     let rv = Ringvault::of(&lab).await?;

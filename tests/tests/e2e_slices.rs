@@ -16,6 +16,7 @@ use ringvault_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: dev/test --full and --shapes run it"]
 async fn a_ring_of_another_size_gets_every_cell_in_slices() -> Result<()> {
     let lab = Lab::from_env();
     let trip = RoundTrip::begin(&lab, T1).await?;

@@ -21,6 +21,7 @@ use ringvault_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: dev/test --full and --shapes run it"]
 async fn a_ring_of_another_size_gets_every_cell_by_streams() -> Result<()> {
     let lab = Lab::from_env();
     let trip = RoundTrip::begin(&lab, T1).await?;
@@ -54,6 +55,7 @@ fn each_sstable_was_fetched_once(job: &JobDetail) -> Result<()> {
 /// A worker dies when Cassandra has begun to stream and nobody knows, another fails when it is noted; and a third
 /// when all is over and not recorded.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: dev/test --full and --shapes run it"]
 async fn fewer_replicas_on_the_same_ring_are_streamed_whoever_dies() -> Result<()> {
     let lab = Lab::from_env();
     let trip = RoundTrip::begin(&lab, T1).await?;
