@@ -125,6 +125,8 @@ pub struct NodeStatus {
     pub address: String,
     /// CQL port.
     pub cql_port: u16,
+    /// JMX over HTTP.
+    pub jolokia_url: url::Url,
     /// Its process.
     pub pid: Option<u32>,
     /// Its data directories.

@@ -16,7 +16,7 @@ mod topology;
 mod views;
 
 pub use agreement::SchemaVersions;
-pub use reading::{RangeReading, RowReader};
+pub use reading::{RangeCounting, RangeReading, RowReader, ValueCounter, ViewCounters};
 pub use rows::{CopyRules, RowChanges};
 pub use scylla::statement::Consistency;
 pub use session::{CqlConfig, CqlSession, CqlTls, LocalNode};

@@ -30,4 +30,5 @@ mod stream;
 mod taken;
 mod truncate;
 mod validate;
+mod view_rows;
 mod views;

@@ -1,5 +1,5 @@
 //! Views are dropped and made anew from their restored base tables: base tables and views are not
-//! snapshotted together, and an import does not write to views.
+//! snapshotted together, and an import does not write to views. One that lacks rows then is made once more.
 //!
 //! The target's own views are written to the vault before the first is dropped, and never over an
 //! earlier record. So whatever happens between the drop and the creation, another attempt knows them
@@ -13,16 +13,22 @@ use ringvault_fault::{around, point};
 use ringvault_vault::layout;
 use tracing::{info, warn};
 
-use super::{record::RestorePlan, settle::BUILD_PATIENCE};
+use super::{
+    record::RestorePlan,
+    settle::BUILD_PATIENCE,
+    view_rows::{PoorView, look_for_rows},
+};
 use crate::{agent::TaskHandle, executor::Executor};
 
 /// How far apart nodes' clocks may be.
 const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(1);
+/// How often a view is made, in one attempt, before it is given up to have all its rows.
+const ROUNDS: u32 = 5;
 /// Largest record of views accepted, in bytes.
 const MAX_VIEWS: u64 = 64 << 20;
 
 impl Executor {
-    /// Rebuilds every view of a restored table, and waits until it is built everywhere.
+    /// Rebuilds every view of a restored table, waits until it is built everywhere, and sees that it has its rows.
     pub(super) async fn rebuild_views(
         &self,
         plan: &RestorePlan,
@@ -39,32 +45,92 @@ impl Executor {
         if views.is_empty() {
             return Ok(views);
         }
-        let cql = self.node.cql().await?;
-        for view in names(&there) {
-            if views.contains(&view) {
-                handle.go_on()?;
-                point!("settle.drop-view.before").hit().await?;
-                cql.drop_view(&view).await?;
-                point!("settle.drop-view.after").hit().await?;
-            } else {
-                warn!(%view, "made while the restore ran, and not rebuilt: it lacks what was restored");
-            }
+        for view in names(&there).iter().filter(|view| !views.contains(view)) {
+            warn!(%view, "made while the restore ran, and not rebuilt: it lacks what was restored");
         }
-        let options = CreateOptions::default();
-        self.wait_until_dropped(&options).await?;
+        let mut dropped = names(&there);
+        dropped.retain(|view| views.contains(view));
+        let mut made = views.clone();
+        for rounds_left in (0..ROUNDS).rev() {
+            self.drop_views(&dropped, handle).await?;
+            self.create_views(plan, &own, &wanted).await?;
+            self.wait_until_built(plan, &made, handle).await?;
+            let poor = self.find_poor_views(&made, handle).await?;
+            if let (Some(first), 0) = (poor.first(), rounds_left) {
+                return Err(TaskError::transient("RV-VIEW-ROWS", first.to_string())
+                    .with_next("another attempt makes the view again"));
+            }
+            made = poor.into_iter().map(|poor| poor.view).collect();
+            if made.is_empty() {
+                break;
+            }
+            dropped.clone_from(&made);
+        }
+        Ok(views)
+    }
+
+    /// Drops views, and waits until every node has, also what an attempt before this one dropped.
+    async fn drop_views(&self, views: &[TableName], handle: &TaskHandle) -> Result<(), TaskError> {
+        let cql = self.node.cql().await?;
+        for view in views {
+            handle.go_on()?;
+            point!("settle.drop-view.before").hit().await?;
+            cql.drop_view(view).await?;
+            point!("settle.drop-view.after").hit().await?;
+        }
+        self.wait_until_dropped().await
+    }
+
+    /// Makes those that are not there: the target's own before the backup's.
+    async fn create_views(
+        &self,
+        plan: &RestorePlan,
+        own: &SchemaDump,
+        wanted: &SchemaDump,
+    ) -> Result<(), TaskError> {
+        let (cql, options) = (self.node.cql().await?, CreateOptions::default());
         point!("settle.create-own-views.before").hit().await?;
-        cql.create_views(&own, &plan.selection(), &options).await?;
+        cql.create_views(own, &plan.selection(), &options).await?;
         point!("settle.create-own-views.after").hit().await?;
         point!("settle.create-views.before").hit().await?;
-        cql.create_views(&wanted, &plan.selection(), &options).await?;
+        cql.create_views(wanted, &plan.selection(), &options).await?;
         point!("settle.create-views.after").hit().await?;
+        Ok(())
+    }
+
+    async fn wait_until_built(
+        &self,
+        plan: &RestorePlan,
+        views: &[TableName],
+        handle: &TaskHandle,
+    ) -> Result<(), TaskError> {
+        let cql = self.node.cql().await?;
         let hosts: Vec<HostId> = plan.target.host_ids();
         for (done, view) in views.iter().enumerate() {
             handle.step(done as u64, views.len() as u64, format!("building view {view}"));
             cql.wait_view_built(view, &hosts, BUILD_PATIENCE).await?;
             info!(%view, "view rebuilt");
         }
-        Ok(views)
+        Ok(())
+    }
+
+    /// The views that lack rows.
+    async fn find_poor_views(
+        &self,
+        views: &[TableName],
+        handle: &TaskHandle,
+    ) -> Result<Vec<PoorView>, TaskError> {
+        let cql = self.node.cql().await?;
+        let schema = cql.schema().await?;
+        point!("settle.count-views").hit().await?;
+        let mut poor = Vec::new();
+        for view in views {
+            poor.extend(look_for_rows(&cql, &schema, view, handle).await?);
+        }
+        for view in &poor {
+            warn!("{view}: it is made again");
+        }
+        Ok(poor)
     }
 
     /// Waits until every node has dropped what was dropped, by this attempt or one before.
@@ -72,8 +138,9 @@ impl Executor {
     /// A node that hears of a drop and of a creation under the same name at once keeps the view it has, with
     /// what it held, and calls it built; and each node, as it drops a view, deletes the rows that tell how far it
     /// is built on all, of which a newer one must not be among them by its clock.
-    async fn wait_until_dropped(&self, options: &CreateOptions) -> Result<(), TaskError> {
-        self.node.cql().await?.wait_schema_agreement(options.agreement_timeout).await?;
+    async fn wait_until_dropped(&self) -> Result<(), TaskError> {
+        let patience = CreateOptions::default().agreement_timeout;
+        self.node.cql().await?.wait_schema_agreement(patience).await?;
         tokio::time::sleep(CLOCKS_DIFFER_BY).await;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Reading every row of a table, for a digest of them (`ringvault_core::rows`).
+//! Reading every row of a table, for a digest of them (`ringvault_core::rows`), or to count them.
 //!
 //! Rows are read at consistency ALL, so what is hashed is what all replicas hold together; as with any read at ALL, a
 //! replica that misses something is given it by Cassandra on the way. A page is read, hashed and let go, so no more is
@@ -7,47 +7,56 @@
 //! and none is left out.
 
 mod columns;
+mod paged;
 mod pages;
 mod raw;
+mod view_rows;
 
-use chrono::Utc;
 use ringvault_core::{
     cluster::TokenRange,
     rows::{RangeDigest, RangeHasher, RowHash},
     selection::TableName,
 };
-use scylla::{
-    response::{PagingState, query_result::QueryRowsResult},
-    statement::{Consistency, Statement, prepared::PreparedStatement},
-};
-use tracing::debug;
 
-use self::{columns::Columns, pages::PageSize, raw::RowSlices};
-use super::{CqlSession, Result, session::kind_of_execution};
+pub use self::view_rows::{RangeCounting, ValueCounter, ViewCounters};
+use self::{
+    columns::Columns,
+    paged::{Paged, Place},
+    raw::RowSlices,
+};
+use super::{CqlSession, Result};
 use crate::{NodeErrorKind, schema::TableShape};
 
 /// Reads one table.
 pub struct RowReader<'a> {
-    cql: &'a CqlSession,
-    operation: String,
     columns: Columns,
-    statement: PreparedStatement,
-    page: PageSize,
+    paged: Paged<'a>,
 }
 
 impl std::fmt::Debug for RowReader<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RowReader").field("operation", &self.operation).finish_non_exhaustive()
+        f.debug_struct("RowReader").field("operation", &self.paged.operation).finish_non_exhaustive()
     }
 }
 
 /// How far one range is read.
 #[derive(Debug)]
 pub struct RangeReading {
-    range: TokenRange,
+    place: Place,
     hasher: RangeHasher,
-    /// Where the next page begins; `None`: there is none.
-    next: Option<PagingState>,
+}
+
+/// Tokens are 64-bit numbers.
+///
+/// # Errors
+/// The ring's are not.
+fn murmur3_only(cql: &CqlSession, operation: &str) -> Result<()> {
+    let partitioner = &cql.local().partitioner;
+    if partitioner.ends_with("Murmur3Partitioner") {
+        return Ok(());
+    }
+    let what = format!("reading by tokens of {partitioner}: only by the Murmur3Partitioner's");
+    Err(cql.error(operation, NodeErrorKind::Unsupported(what)))
 }
 
 impl CqlSession {
@@ -57,17 +66,10 @@ impl CqlSession {
     /// The ring's partitioner is not Murmur3, or the node refuses the statement.
     pub async fn row_reader(&self, table: &TableName, shape: &TableShape) -> Result<RowReader<'_>> {
         let operation = format!("read the rows of {table}");
-        let partitioner = &self.local().partitioner;
-        if !partitioner.ends_with("Murmur3Partitioner") {
-            let what = format!("digests of rows by tokens of {partitioner}: only the Murmur3Partitioner's");
-            return Err(self.error(&operation, NodeErrorKind::Unsupported(what)));
-        }
+        murmur3_only(self, &operation)?;
         let columns = Columns::of(shape, self.tells_of_elements());
-        let mut statement = Statement::new(columns.select(table));
-        statement.set_consistency(Consistency::All);
-        let prepared = self.driver().prepare(statement).await;
-        let statement = prepared.map_err(|cause| self.error(&operation, kind_of_execution(&cause.into())))?;
-        Ok(RowReader { cql: self, operation, columns, statement, page: PageSize::default() })
+        let paged = Paged::of(self, operation, columns.select(table)).await?;
+        Ok(RowReader { columns, paged })
     }
 
     /// Whether `writetime` and `ttl` can be asked of collections: since 5.0.
@@ -84,7 +86,7 @@ impl RowReader<'_> {
 
     /// Begins a range, which must not wrap.
     pub fn begin(range: TokenRange) -> RangeReading {
-        RangeReading { range, hasher: RangeHasher::default(), next: Some(PagingState::start()) }
+        RangeReading { place: Place::begin(range), hasher: RangeHasher::default() }
     }
 
     /// Reads the next page and says how many rows it had; `None` when the range is at its end.
@@ -92,54 +94,15 @@ impl RowReader<'_> {
     /// # Errors
     /// The reading cannot go on, and is of no use any more.
     pub async fn next_page(&mut self, reading: &mut RangeReading) -> Result<Option<u64>> {
-        let Some(place) = reading.next.take() else { return Ok(None) };
-        // Expiry is told as seconds left; asked before the answer is made, as all of a page are.
-        let (asked_at, (page, next)) = loop {
-            let asked_at = Utc::now().timestamp();
-            match self.ask(reading.range, place.clone()).await {
-                Ok(answer) => break (asked_at, answer),
-                Err(kind) => self.back_off(kind).await?,
-            }
-        };
-        reading.next = next;
-        let rows = page.rows_num() as u64;
-        self.page.passed(rows, page.rows_bytes_size() as u64);
-        let unreadable = |cause: String| self.cql.failed(&self.operation, cause);
-        for row in page.rows::<RowSlices<'_>>().map_err(|cause| unreadable(cause.to_string()))? {
-            let row = row.map_err(|cause| unreadable(cause.to_string()))?;
-            reading.hasher.row(self.columns.facts(&row, asked_at).map_err(unreadable)?);
+        let Some(page) = self.paged.next(&mut reading.place).await? else { return Ok(None) };
+        let rows = page.rows.rows::<RowSlices<'_>>();
+        for row in rows.map_err(|cause| self.paged.unreadable(cause.to_string()))? {
+            let row = row.map_err(|cause| self.paged.unreadable(cause.to_string()))?;
+            // Expiry is told as seconds left.
+            let facts = self.columns.facts(&row, page.asked_at);
+            reading.hasher.row(facts.map_err(|cause| self.paged.unreadable(cause))?);
         }
-        Ok(Some(rows))
-    }
-
-    async fn ask(
-        &mut self,
-        range: TokenRange,
-        place: PagingState,
-    ) -> std::result::Result<(QueryRowsResult, Option<PagingState>), NodeErrorKind> {
-        self.statement.set_page_size(self.page.rows());
-        let bounds = (range.start.0, range.end.0);
-        let answer = self.cql.driver().execute_single_page(&self.statement, bounds, place).await;
-        let (answer, next) = answer.map_err(|cause| kind_of_execution(&cause))?;
-        let page = answer.into_rows_result().map_err(|cause| NodeErrorKind::Failed(cause.to_string()))?;
-        let next = match next.into_paging_control_flow() {
-            std::ops::ControlFlow::Break(()) => None,
-            std::ops::ControlFlow::Continue(next) => Some(next),
-        };
-        Ok((page, next))
-    }
-
-    /// Waits until a page may be asked for again, with fewer rows; an error where that is of no use.
-    async fn back_off(&mut self, kind: NodeErrorKind) -> Result<()> {
-        let may_pass = matches!(kind, NodeErrorKind::Timeout(_) | NodeErrorKind::Failed(_));
-        match self.page.failed().filter(|_| may_pass) {
-            Some(wait) => {
-                debug!(operation = self.operation, %kind, rows = self.page.rows(), "a page is asked for again");
-                tokio::time::sleep(wait).await;
-                Ok(())
-            }
-            None => Err(self.cql.error(&self.operation, kind)),
-        }
+        Ok(Some(page.rows.rows_num() as u64))
     }
 }
 

@@ -65,7 +65,22 @@ fn cut() -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever the bytes say, no more comes out of them than they hold.
+        #[test]
+        fn damaged_lists_are_refused_or_short(bytes in proptest::collection::vec(any::<u8>(), 0..64), count in 0_i32..8) {
+            let listed = [&count.to_be_bytes()[..], &bytes].concat();
+            for bytes in [&bytes, &listed] {
+                if let Ok(numbers) = numbers(bytes) {
+                    prop_assert!(numbers.len() * 4 <= bytes.len());
+                }
+            }
+        }
+    }
 
     #[test]
     fn numbers_lists_and_nulls_are_read() {
