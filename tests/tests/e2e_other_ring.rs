@@ -20,6 +20,7 @@ use ringvault_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: dev/test --full and --shapes run it"]
 async fn another_ring_of_the_same_size_gets_every_cell() -> Result<()> {
     let lab = Lab::from_env();
     let trip = RoundTrip::begin(&lab, T1).await?;
