@@ -116,6 +116,7 @@ fn read(path: &Path) -> Outcome<RowDigests> {
     };
     let text = std::fs::read(path).map_err(|cause| unreadable(&cause))?;
     let document: Document<RowDigests> = serde_json::from_slice(&text).map_err(|cause| unreadable(&cause))?;
+    document.body.check().map_err(|cause| unreadable(&cause))?;
     Ok(document.body)
 }
 

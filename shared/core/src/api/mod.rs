@@ -50,7 +50,7 @@ pub use policy::{FieldChange, FireState, FireView, NextFires, PolicyChange, Poli
 pub use problem::Problem;
 pub use progress::{JobProgress, NodeProgress, StageProgress, StageState};
 pub use purge::{PurgeKept, PurgePreview, PurgeRefusal, PurgeTarget};
-pub use rows::RowDigests;
+pub use rows::{DamagedDigests, RowDigests};
 pub use session::{SessionCreate, SessionView, SessionsEnded, SignInCheck, SignInWays, SignedIn, SignedInAs};
 pub use status::{
     ClusterStatus, FleetStatus, Readiness, RecoveryPoint, RpoState, ServerState, ServerStatus, Servers,

@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::RANGES;
 use crate::selection::TableName;
 
 /// The first half of a BLAKE3 hash, 32 hexadecimal digits as text: two that differ by chance alone are as likely alike
@@ -121,13 +122,26 @@ pub struct TableDigest {
 impl TableDigest {
     /// Rows in all.
     pub fn rows(&self) -> u64 {
-        self.ranges.iter().map(|range| range.rows).sum()
+        self.ranges.iter().fold(0, |rows, range| rows.saturating_add(range.rows))
     }
 
     /// Cells with a TTL, elements among them.
     pub fn expiring_cells(&self) -> u64 {
         let elements = |range: &RangeDigest| range.elements.map_or(0, |elements| elements.expiring.cells);
-        self.ranges.iter().map(|range| range.expiring.cells + elements(range)).sum()
+        let counts = self.ranges.iter().flat_map(|range| [range.expiring.cells, elements(range)]);
+        counts.fold(0, u64::saturating_add)
+    }
+
+    /// The first range that is no range, or not after the one before: nobody has written such a digest.
+    pub fn misplaced_range(&self) -> Option<u16> {
+        let mut next = 0;
+        for RangeDigest { range, .. } in &self.ranges {
+            if *range < next || *range >= RANGES {
+                return Some(*range);
+            }
+            next = *range + 1;
+        }
+        None
     }
 
     /// One digest of everything but elements and instants of expiry: the same for the same rows, under whatever name.
@@ -145,6 +159,27 @@ impl TableDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_come_in_order_and_once() {
+        let range = |range| RangeDigest {
+            range,
+            rows: u64::MAX,
+            digest: RowHash(0),
+            expiring: Expiring::default(),
+            elements: None,
+        };
+        let table = |ranges: &[u16]| TableDigest {
+            table: TableName::new("k", "t"),
+            columns: RowHash(0),
+            ranges: ranges.iter().map(|index| range(*index)).collect(),
+        };
+        assert_eq!(table(&[0, 5, RANGES - 1]).misplaced_range(), None);
+        assert_eq!(table(&[0, 5, 5]).misplaced_range(), Some(5));
+        assert_eq!(table(&[7, 2]).misplaced_range(), Some(2));
+        assert_eq!(table(&[RANGES]).misplaced_range(), Some(RANGES));
+        assert_eq!(table(&[0, 1]).rows(), u64::MAX);
+    }
 
     #[test]
     fn a_hash_is_thirty_two_digits() {

@@ -5,6 +5,7 @@ mod messages;
 mod node;
 mod policies;
 mod requests;
+mod rows;
 mod sstables;
 mod vault;
 mod words;
