@@ -21,7 +21,7 @@ use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 pub use config::{TelemetryConfig, TelemetryProblem};
 pub use entry::Entry;
 pub use logs::LogFormat;
-pub use spans::{Finished, begin_job, current, enters, fails, is_exporting, renew, tell};
+pub use spans::{Finished, begin_job, current, enters, fails, is_exporting, lost_spans, renew, tell};
 
 use collector::Collector;
 use outlet::Outlet;

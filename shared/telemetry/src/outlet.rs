@@ -73,6 +73,11 @@ impl Outlet {
         }
     }
 
+    /// Spans lost since it was opened.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Takes nothing more, and sends what is there while there is time.
     pub(crate) async fn drain(&self) {
         self.closing.cancel();

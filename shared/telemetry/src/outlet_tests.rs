@@ -57,7 +57,7 @@ async fn a_collector_that_is_away_costs_a_full_queue_and_no_time() {
         for _ in 0..many {
             outlet.take(span());
         }
-        let kept = many as u64 - outlet.lost.load(Ordering::Relaxed);
+        let kept = many as u64 - outlet.lost();
         assert!(kept <= (QUEUE + 2 * BATCH) as u64, "{kept} are kept");
         let began = Instant::now();
         outlet.drain().await;
@@ -76,7 +76,7 @@ async fn what_waited_is_sent_when_the_collector_is_back() {
     tokio::time::sleep(LINGER + Duration::from_millis(500)).await;
     let collector = support::Collector::at(address).await;
     collector.until("the spans that waited", |spans| (spans.len() == 10).then_some(())).await;
-    assert_eq!(outlet.lost.load(Ordering::Relaxed), 0);
+    assert_eq!(outlet.lost(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

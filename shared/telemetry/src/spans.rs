@@ -33,6 +33,11 @@ pub fn is_exporting() -> bool {
     EXPORT.get().is_some()
 }
 
+/// Spans that were lost since the program began, as the collector did not take them in time; 0 where none is configured.
+pub fn lost_spans() -> u64 {
+    EXPORT.get().map_or(0, |(outlet, _)| outlet.lost())
+}
+
 /// The place in a trace that the current span of `tracing` is; `None` where it is in none.
 pub fn current() -> Option<TraceParent> {
     place_of(&Span::current())

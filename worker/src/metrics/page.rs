@@ -34,6 +34,7 @@ pub fn write(of: Surroundings<'_>, measures: &Measures, requests: &StoreRequests
     page.sample("worker_connected", &cluster, f64::from(u8::from(of.is_connected)));
     page.metric("worker_slots", Kind::Gauge, "Tasks that the worker takes at once.");
     page.sample("worker_slots", &cluster, f64::from(of.slots));
+    ringvault_metrics::traces(&mut page, ringvault_telemetry::lost_spans(), &cluster);
 
     let by_kind = measures.by_kind();
     let mut each = |name, kind, help, value: fn(&KindFigures) -> f64| {

@@ -65,6 +65,7 @@ async fn the_page_is_what_the_manual_says_with_its_labels_and_no_others() {
     for line in [
         "ringvault_worker_connected{cluster=\"orders\"} 1",
         "ringvault_worker_slots{cluster=\"orders\"} 4",
+        "ringvault_trace_spans_lost_total{cluster=\"orders\"} 0",
         "ringvault_worker_tasks_running{cluster=\"orders\",kind=\"check\"} 1",
         "ringvault_worker_tasks_running{cluster=\"orders\",kind=\"upload\"} 0",
         "ringvault_worker_tasks_total{cluster=\"orders\",kind=\"upload\",result=\"succeeded\"} 1",

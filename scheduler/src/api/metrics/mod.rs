@@ -145,6 +145,7 @@ fn write(measured: &[Measure], durations: &[Durations], policies: &[PolicyView],
     page.metric("build_info", Kind::Gauge, "The version, and what it is of; always 1.");
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("kind", "scheduler")];
     page.sample("build_info", &labels, 1.0);
+    ringvault_metrics::traces(&mut page, ringvault_telemetry::lost_spans(), &[]);
     for (name, kind, help) in MEASURED {
         page.metric(name, kind, help);
         for measure in measured.iter().filter(|measure| measure.name == name) {

@@ -1,8 +1,15 @@
-//! The requests to the store, by the same names wherever they are made.
+//! What both count for themselves: requests to the store and lost spans, by the same names wherever they happen.
 
 use ringvault_vault::store::{REQUEST_BOUNDS, RequestResult, StoreRequests};
 
 use crate::{Kind, Labels, Page};
+
+/// Writes `trace_spans_lost_total` under `labels`.
+pub fn traces(page: &mut Page, lost: u64, labels: &Labels<'_>) {
+    let help = "Spans of traces that were lost, as the collector did not take them in time.";
+    page.metric("trace_spans_lost_total", Kind::Counter, help);
+    page.sample("trace_spans_lost_total", labels, number(lost));
+}
 
 /// Writes `store_requests_total` and `store_request_seconds`, with the operation as `kind`, under `labels`.
 ///
