@@ -228,7 +228,7 @@ mod tests {
         names.sort_unstable();
         names.dedup_by_key(|(name, _)| *name);
         assert_eq!(names.len(), declared);
-        assert_eq!(declared, MEASURED.len() + 4);
+        assert_eq!(declared, MEASURED.len() + 5);
         for (name, kind) in names {
             assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
         }
