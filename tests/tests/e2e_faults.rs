@@ -46,7 +46,11 @@ async fn a_view_that_the_backup_does_not_know_is_not_forgotten(ground: &mut Grou
     ground.shop().cql().run(&view).await?;
     let point = "settle.drop-view.after";
     ensure!(ground.run_with(Kind::Restore, point, "crash").await?, "{point} was not reached");
-    let content = Content::read(ground.shop().cql(), &keyspace).await?;
+    the_late_view_is_whole(ground).await
+}
+
+async fn the_late_view_is_whole(ground: &Ground) -> Result<()> {
+    let content = Content::read(ground.shop().cql(), &ground.shop().keyspace).await?;
     let (rows, expected) = (content.rows(LATE_VIEW), content.rows("orders"));
     ensure!(rows == expected && rows > 0, "the view has {rows} rows, its table {expected}");
     Ok(())
@@ -73,10 +77,7 @@ async fn a_view_that_lacks_rows_is_made_again(ground: &mut Ground, lab: &Lab) ->
     let points = ground.points.clone();
     let point = "settle.count-views";
     let emptied = async {
-        until("pause before the views are counted", Duration::from_mins(2), async || {
-            Ok(points.hit()?.contains(point).then_some(()))
-        })
-        .await?;
+        pauses(&points, point).await?;
         let emptied = empty_view(lab, &keyspace, LATE_VIEW).await;
         points.go_on(point)?;
         emptied
@@ -84,10 +85,7 @@ async fn a_view_that_lacks_rows_is_made_again(ground: &mut Ground, lab: &Lab) ->
     let (reached, emptied) = tokio::join!(ground.run_with(Kind::Restore, point, "pause"), emptied);
     emptied?;
     ensure!(reached?, "{point} was not reached");
-    let content = Content::read(ground.shop().cql(), &keyspace).await?;
-    let (rows, expected) = (content.rows(LATE_VIEW), content.rows("orders"));
-    ensure!(rows == expected && rows > 0, "the view has {rows} rows, its table {expected}");
-    Ok(())
+    the_late_view_is_whole(ground).await
 }
 
 /// As CQL does not allow.
@@ -116,12 +114,17 @@ async fn a_node_that_does_not_see_to_the_views(lab: &Lab) -> Result<NodeStatus> 
     Ok(by_id.pop().context("a node")?.1)
 }
 
-/// Stops the node where the task pauses, lets the task go on, and the node a while later.
-async fn stands_still(points: &Points, point: &str, node: &NodeStatus) -> Result<()> {
-    until("pause before a view is dropped", Duration::from_mins(2), async || {
+/// Waits until a task pauses at the point.
+async fn pauses(points: &Points, point: &str) -> Result<()> {
+    until(&format!("pause at {point}"), Duration::from_mins(2), async || {
         Ok(points.hit()?.contains(point).then_some(()))
     })
-    .await?;
+    .await
+}
+
+/// Stops the node where the task pauses, lets the task go on, and the node a while later.
+async fn stands_still(points: &Points, point: &str, node: &NodeStatus) -> Result<()> {
+    pauses(points, point).await?;
     let pid = node.pid.and_then(|pid| Pid::from_raw(pid.cast_signed())).context("a node that runs")?;
     kill_process(pid, Signal::STOP)?;
     let go_on = points.go_on(point);

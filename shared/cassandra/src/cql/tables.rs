@@ -26,6 +26,16 @@ pub(super) fn token_of<'a>(key: impl Iterator<Item = &'a str>) -> String {
     format!("token({})", key.join(", "))
 }
 
+/// What is `asked` of the rows in a range of tokens, of which both bounds are to be bound, of a table with this key.
+pub(super) fn select_by_tokens<'a>(
+    asked: &str,
+    table: &TableName,
+    key: impl Iterator<Item = &'a str>,
+) -> String {
+    let token = token_of(key);
+    format!("SELECT {asked} FROM {} WHERE {token} > ? AND {token} <= ?", quoted(table))
+}
+
 impl CqlSession {
     /// Empties a table on all nodes. Every node must be up; else
     /// [`crate::NodeErrorKind::Unavailable`]. Views of it are emptied too, by Cassandra.

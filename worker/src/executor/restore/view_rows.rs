@@ -70,48 +70,49 @@ pub(super) async fn look_for_rows(
         warn!(%view, %why, "the rows of the view are not counted");
         Ok(None)
     };
-    let mut looks = 0;
-    loop {
-        let counters = match cql.view_counters(schema, view).await {
-            Ok(Some(counters)) => counters,
-            Ok(None) => {
-                return not_counted(&"it has not all rows of its table, by its own condition");
-            }
-            Err(cause) => return not_counted(&cause),
-        };
-        let counted = match count(counters, view, handle).await {
-            Ok(Some(counted)) => counted,
-            Ok(None) => return not_counted(&format!("its table has more than {MOST} rows for it")),
-            Err(cause) => {
-                handle.go_on()?;
-                return not_counted(&cause);
-            }
-        };
-        looks += 1;
-        if !counted.lacks_some() {
-            info!(%view, rows = counted.view, "the view has the rows of its table");
-            return Ok(None);
+    let counters = match cql.view_counters(schema, view).await {
+        Ok(Some(counters)) => counters,
+        Ok(None) => return not_counted(&"it has not all rows of its table, by its own condition"),
+        Err(cause) => return not_counted(&cause),
+    };
+    match count(counters, view, handle).await {
+        Ok(Some(counted)) if counted.lacks_some() => {
+            Ok(Some(PoorView { view: view.clone(), rows: counted.view, wanted: counted.after }))
         }
-        if looks == LOOKS {
-            return Ok(Some(PoorView { view: view.clone(), rows: counted.view, wanted: counted.after }));
+        Ok(Some(counted)) => {
+            info!(%view, rows = counted.view, "the view has the rows of its table");
+            Ok(None)
+        }
+        Ok(None) => not_counted(&format!("its table has more than {MOST} rows for it")),
+        Err(cause) => {
+            handle.go_on()?;
+            not_counted(&cause)
         }
     }
 }
 
-/// `None`: there are too many.
+/// Counts until the view lacks nothing, a few times at most; `None`: there are too many rows.
 async fn count(
     counters: ViewCounters<'_>,
     view: &TableName,
     handle: &TaskHandle,
 ) -> Result<Option<Counted>, TaskError> {
     let ViewCounters { table: mut of_table, view: mut of_view } = counters;
-    let Some(before) = sum(&mut of_table, view, handle).await? else { return Ok(None) };
-    let Some(in_view) = sum(&mut of_view, view, handle).await? else { return Ok(None) };
-    if in_view >= before {
-        return Ok(Some(Counted { before, view: in_view, after: before }));
+    let Some(mut before) = sum(&mut of_table, view, handle).await? else { return Ok(None) };
+    let mut looks = 0;
+    loop {
+        looks += 1;
+        let Some(in_view) = sum(&mut of_view, view, handle).await? else { return Ok(None) };
+        let mut counted = Counted { before, view: in_view, after: before };
+        if counted.lacks_some() {
+            let Some(after) = sum(&mut of_table, view, handle).await? else { return Ok(None) };
+            counted.after = after;
+        }
+        if looks == LOOKS || !counted.lacks_some() {
+            return Ok(Some(counted));
+        }
+        before = counted.after;
     }
-    let after = sum(&mut of_table, view, handle).await?;
-    Ok(after.map(|after| Counted { before, view: in_view, after }))
 }
 
 async fn sum(

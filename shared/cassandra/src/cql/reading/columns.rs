@@ -7,7 +7,7 @@ use ringvault_core::{
 
 use super::raw::{RowSlices, number, numbers};
 use crate::{
-    cql::tables::{quoted, token_of},
+    cql::tables::select_by_tokens,
     schema::{ClusteringOrder, Column, ColumnKind, TableShape, quote_name},
 };
 
@@ -61,8 +61,7 @@ impl Columns {
             asked.extend([format!("writetime({name})"), format!("ttl({name})")]);
         }
         let keys = self.0.iter().filter(|(column, _)| column.kind == ColumnKind::PartitionKey);
-        let token = token_of(keys.map(|(column, _)| column.name.as_str()));
-        format!("SELECT {} FROM {} WHERE {token} > ? AND {token} <= ?", asked.join(", "), quoted(table))
+        select_by_tokens(&asked.join(", "), table, keys.map(|(column, _)| column.name.as_str()))
     }
 
     /// What a row of the answer says, which was asked for at `asked_at`, in seconds since 1970.

@@ -8,10 +8,7 @@ use super::{
     raw::RowSlices,
 };
 use crate::{
-    cql::{
-        CqlSession, Result,
-        tables::{quoted, token_of},
-    },
+    cql::{CqlSession, Result, tables::select_by_tokens},
     schema::{ColumnKind, SchemaDump, TableShape, quote_name},
 };
 
@@ -61,12 +58,7 @@ impl CqlSession {
         };
         let Some(column) = counted_column(of_table, of_view) else { return Ok(None) };
         let counter = async |name: &TableName, shape: &TableShape| {
-            let text = format!(
-                "SELECT {} FROM {} WHERE {token} > ? AND {token} <= ?",
-                quote_name(column),
-                quoted(name),
-                token = token_of(shape.partition_key())
-            );
+            let text = select_by_tokens(&quote_name(column), name, shape.partition_key());
             Paged::of(self, operation.clone(), text).await.map(ValueCounter)
         };
         Ok(Some(ViewCounters {
