@@ -42,7 +42,7 @@ impl RangedRead for Elsewhere {
         self.0.metadata().unwrap().len()
     }
 
-    fn is_authentic(&self) -> bool {
+    fn is_checked(&self) -> bool {
         true
     }
 }

@@ -93,6 +93,9 @@ pub struct PartsOf {
     pub file: JournalKey,
     /// Bytes of each part but the last.
     pub part_size: u64,
+    /// Whether the parts are of the compressed content.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compressed: bool,
 }
 
 /// A part that the store has.
@@ -393,7 +396,7 @@ mod tests {
 
     fn record(inode: u64, key: &str) -> (JournalKey, Finished) {
         let file = FileIdentity { fs: u64::MAX, inode, mtime_ns: 7 };
-        let place = Place { key: key.to_owned(), pack: None };
+        let place = Place { key: key.to_owned(), pack: None, zstd: None };
         (
             JournalKey { file, size: 3, name: "nb-1-big-Data.db".into() },
             Finished { blake3: Digest::of(b"abc"), place },
@@ -433,7 +436,7 @@ mod tests {
         let (cluster, backup) = names("b");
         let journal = UploadJournal::open(&path, &cluster, &backup).unwrap();
         let key = |name: &str| format!("clusters/c/backups/b/data/{name}");
-        let source = PartsOf { file: record(1, "").0, part_size: 5 };
+        let source = PartsOf { file: record(1, "").0, part_size: 5, compressed: false };
         journal.begun(&key("x"), "1", None).await.unwrap();
         journal.begun(&key("y"), "2", Some(source.clone())).await.unwrap();
         journal.begun("clusters/c/backups/other/data/x", "3", None).await.unwrap();
@@ -453,6 +456,8 @@ mod tests {
         assert!(again.is_empty());
         let other = PartsOf { part_size: 6, ..source.clone() };
         assert_eq!(again.take_open(&other), None, "its parts are others");
+        let other = PartsOf { compressed: true, ..source.clone() };
+        assert_eq!(again.take_open(&other), None, "its parts are of something else");
         assert_eq!(again.take_open(&source), Some(left));
         assert_eq!((again.take_open(&source), again.open_uploads()), (None, Vec::new()), "it is taken");
     }

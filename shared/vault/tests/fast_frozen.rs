@@ -26,7 +26,7 @@ use ringvault_vault::{
     manifest::ManifestFile, progress::TransferProgress,
 };
 use serde::{Deserialize, Serialize};
-use support::{Lab, content, copy_folder, download_config};
+use support::{Lab, content, copy_folder, download_config, text};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 use world::{World, job, name};
@@ -95,6 +95,11 @@ async fn write(name_of_it: &str) {
         let node = &mut world.nodes[n];
         node.rewrite("ks", "t", &n.to_string(), "Data.db", &content(&n.to_string(), 11_000));
         node.sstable("ks", "t", 0, None, "9", &[("Data.db", 900), ("Index.db", 300), ("Rows.db", 0)]);
+        // Compressed: in a pack, and as objects of one frame and of more.
+        node.sstable("ks", "t", 0, None, "8", &[("Data.db", 1), ("Index.db", 1), ("Statistics.db", 1)]);
+        for (component, len) in [("Data.db", 300_000), ("Index.db", 12_000), ("Statistics.db", 5_000)] {
+            node.rewrite("ks", "t", "8", component, &text(&format!("{component}{n}"), len));
+        }
     }
     let mut backups: BTreeMap<String, ExpectedBackup> = BTreeMap::new();
     let mut expect = |name: &str, state: &str, files| {

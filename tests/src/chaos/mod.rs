@@ -117,8 +117,18 @@ async fn up(lab: &Lab, ground: &Ground, cluster: &str, nodes: usize) -> Result<(
     let broker = url_file("rabbitmq", &ground.broker_of_schedulers.1);
     let brokers_workers = url_file("rabbitmq", &ground.broker_of_workers.1);
     let database = url_file("postgres", &ground.database.1);
-    let mut arguments =
-        vec!["up", "--cluster", cluster, "--nodes", &nodes, "--heap", "512m", "--schedulers", "2"];
+    let mut arguments = vec![
+        "up",
+        "--no-build",
+        "--cluster",
+        cluster,
+        "--nodes",
+        &nodes,
+        "--heap",
+        "512m",
+        "--schedulers",
+        "2",
+    ];
     for option in [
         &endpoint,
         &broker,

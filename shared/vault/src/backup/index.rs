@@ -3,8 +3,8 @@
 //!
 //! The index is cut into shards by a hash of the content's size (see [`shard_of`]), because size is
 //! all an upload knows before it has read a file; one lookup reads one shard. A shard is a zstd frame
-//! of JSON lines, ascending by size and digest, one a content. The seal names each shard by the BLAKE3
-//! of its object. An index is a help only: a shard that is missing or damaged says nothing, and
+//! of JSON lines: its version, where some content is compressed, then, ascending by size and digest, one a content. The
+//! seal names each shard by the BLAKE3 of its object. An index is a help only: a shard that is missing or damaged says nothing, and
 //! content is brought again.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -143,9 +143,23 @@ impl ContentIndex for SealIndex {
     }
 }
 
+/// The first line of a shard in which something is compressed. A release that knows nothing of that takes the shard for a
+/// damaged one, which is as it should be.
+#[derive(Serialize, Deserialize)]
+struct ShardHead {
+    version: u32,
+}
+
+/// Version of such a shard.
+const VERSION: u32 = 2;
+
 /// A shard's bytes from its entries, which ascend by size and digest.
 pub(super) fn encode(entries: &[IndexEntry]) -> std::io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
+    if entries.iter().any(|entry| entry.place.zstd.is_some()) {
+        serde_json::to_writer(&mut encoder, &ShardHead { version: VERSION })?;
+        std::io::Write::write_all(&mut encoder, b"\n")?;
+    }
     for entry in entries {
         serde_json::to_writer(&mut encoder, entry)?;
         std::io::Write::write_all(&mut encoder, b"\n")?;
@@ -158,7 +172,16 @@ pub fn parse_index_shard(key: &str, body: &[u8], cluster: &ClusterName) -> Vault
     let bad = |why: String| VaultError::malformed(key, why);
     let mut lines = Lines::of(body, MAX_SHARD).map_err(|e| bad(e.to_string()))?;
     let mut entries: Vec<IndexEntry> = Vec::new();
+    let mut is_first = true;
     while let Some(line) = lines.next().map_err(|e| bad(e.to_string()))? {
+        if std::mem::take(&mut is_first)
+            && let Ok(ShardHead { version }) = serde_json::from_slice(line)
+        {
+            if version != VERSION {
+                return Err(bad(format!("version {version} is not known here")));
+            }
+            continue;
+        }
         let entry: IndexEntry = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
         let forbidden = |cause| VaultError::ForbiddenKey { inside: key.to_owned(), cause };
         let (owner, _) = layout::owner_of(&entry.place.key).map_err(forbidden)?;
@@ -197,11 +220,29 @@ mod tests {
         let entry = |key: &str| IndexEntry {
             size: 1,
             blake3: Digest::of(b"x"),
-            place: Place { key: key.into(), pack: None },
+            place: Place { key: key.into(), pack: None, zstd: None },
         };
         let read = |key: &str| parse_index_shard("k", &encode(&[entry(key)]).unwrap(), &cluster);
         assert_eq!(read("clusters/c/backups/b/data/x").unwrap().len(), 1);
         assert!(read("clusters/c/backups/b/data/../../x").is_err());
         assert!(read("clusters/d/backups/b/data/x").is_err());
+    }
+
+    #[test]
+    fn a_shard_says_its_version_where_something_is_compressed() {
+        let cluster = ClusterName::new("c").unwrap();
+        let entry = |zstd| IndexEntry {
+            size: 1,
+            blake3: Digest::of(b"x"),
+            place: Place { key: "clusters/c/backups/b/data/x".into(), pack: None, zstd },
+        };
+        for (entry, first) in [(entry(Some(9)), "{\"version\":2}"), (entry(None), "{\"size\":1")] {
+            let shard = encode(std::slice::from_ref(&entry)).unwrap();
+            assert!(zstd::decode_all(&shard[..]).unwrap().starts_with(first.as_bytes()));
+            assert_eq!(parse_index_shard("k", &shard, &cluster).unwrap(), [entry]);
+        }
+        let newer = zstd::encode_all(&b"{\"version\":3}\n"[..], 1).unwrap();
+        let refused = parse_index_shard("k", &newer, &cluster).unwrap_err().to_string();
+        assert!(refused.contains("version 3"), "{refused}");
     }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     checksum::{Checksum, Trust},
+    compress::Decoder,
     disk,
     store::{StoreError, StoreErrorKind},
     transfer::TransferContext,
@@ -106,7 +107,7 @@ impl<'a> Request<'a> {
             unreachable!("a request is made for at least one file")
         };
         let start = first.place.offset();
-        let range = first.place.pack.map(|_| start..last.place.offset() + last.size);
+        let range = first.place.pack.map(|_| start..last.place.span(last.size).end);
         if range.as_ref().is_some_and(std::ops::Range::is_empty) {
             let pieces = Box::pin(futures::stream::empty());
             return Ok(Self { context, pieces, piece: Bytes::new(), position: start });
@@ -120,16 +121,32 @@ impl<'a> Request<'a> {
     /// Takes the next file out of the body.
     async fn take_up(&mut self, wanted: WantedFile) -> Result<StagedFile, DownloadError> {
         let mut skip = wanted.place.offset().saturating_sub(self.position);
+        let mut stored = wanted.place.stored(wanted.size);
+        let unpack = wanted.place.zstd.map(|_| Decoder::new(wanted.size)).transpose();
+        let mut unpack = unpack.map_err(|fault| damaged(&wanted, fault.to_string()))?;
         let mut staged = StagedFile::new(wanted, &self.context.store.hash_key());
         while skip > 0 && self.fill(staged.wanted()).await? {
             skip -= self.take(skip).len() as u64;
         }
-        while staged.missing() > 0 && self.fill(staged.wanted()).await? {
-            let piece = self.take(staged.missing());
-            staged.push(&piece).await?;
-            self.context.progress.advance(piece.len() as u64);
+        while stored > 0 && self.fill(staged.wanted()).await? {
+            let mut piece = self.take(stored);
+            stored -= piece.len() as u64;
+            let Some(unpack) = &mut unpack else {
+                self.stage(&mut staged, &piece).await?;
+                continue;
+            };
+            let mut next = || unpack.next(&mut piece);
+            while let Some(plain) = next().map_err(|fault| damaged(staged.wanted(), fault.to_string()))? {
+                self.stage(&mut staged, &plain).await?;
+            }
         }
         Ok(staged)
+    }
+
+    async fn stage(&self, staged: &mut StagedFile, plain: &[u8]) -> Result<(), DownloadError> {
+        staged.push(plain).await?;
+        self.context.progress.advance(plain.len() as u64);
+        Ok(())
     }
 
     /// Sees to it that a piece is at hand; `false` at the body's end.

@@ -52,7 +52,7 @@ fn runs(parts: Vec<WantedFile>, config: &DownloadConfig) -> Vec<Fetch> {
         let (first, end) = reach;
         let offset = part.place.offset();
         // The manifest's reader has checked that no part reaches beyond 2^63.
-        let part_end = offset.saturating_add(part.size);
+        let part_end = part.place.span(part.size).end;
         let joins = offset >= end
             && offset - end <= config.max_gap
             && part_end.saturating_sub(first) <= config.max_request;
@@ -97,7 +97,7 @@ pub(super) mod tests {
             origin,
             size,
             checksum: Checksum::Blake3(Digest::of(b"")),
-            place: Place { key: key.into(), pack },
+            place: Place { key: key.into(), pack, zstd: None },
             to,
         }
     }

@@ -1,19 +1,26 @@
 //! A content of the vault that is read by ranges, from a thread that may block.
 //!
 //! What comes is not held against the manifest's digest, which is of the whole: who reads it has
-//! checksums of its parts. In an encrypted vault every part is authentic.
+//! checksums of its parts. In an encrypted vault every part is authentic, and every frame of a
+//! compressed content has a checksum.
 
 use std::{
     io::{self, Read},
     ops::Range,
+    sync::OnceLock,
 };
 
 use bytes::Bytes;
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 
 use super::{DownloadError, WantedFile, fetch::store_error, staged::damaged};
-use crate::{store::ByteStream, transfer::TransferContext};
+use crate::{
+    compress::{CompressFault, SeekTable, decoded},
+    content,
+    store::ByteStream,
+    transfer::TransferContext,
+};
 
 /// A content to read from. Errors carry a [`DownloadError`].
 #[derive(Debug)]
@@ -21,6 +28,7 @@ pub struct RangedContent {
     context: TransferContext,
     wanted: WantedFile,
     runtime: Handle,
+    table: OnceLock<SeekTable>,
 }
 
 /// A range on its way.
@@ -33,7 +41,7 @@ pub struct RangedBody<'a> {
 impl RangedContent {
     /// The content of `wanted`, which is not staged. Called within the runtime.
     pub fn new(context: TransferContext, wanted: WantedFile) -> Self {
-        Self { context, wanted, runtime: Handle::current() }
+        Self { context, wanted, runtime: Handle::current(), table: OnceLock::new() }
     }
 
     /// Bytes of the whole content.
@@ -41,9 +49,9 @@ impl RangedContent {
         self.wanted.size
     }
 
-    /// Whether what is read can only be what was written: the object is sealed, and so is each part of it.
-    pub fn is_authentic(&self) -> bool {
-        self.context.store.is_authentic(&self.wanted.place.key)
+    /// Whether each part that is read is checked by itself: the object is sealed, or the content compressed.
+    pub fn is_checked(&self) -> bool {
+        self.wanted.place.zstd.is_some() || self.context.store.is_authentic(&self.wanted.place.key)
     }
 
     /// Asks for bytes `range` of the content. Blocks: not for a thread that runs futures.
@@ -54,17 +62,61 @@ impl RangedContent {
             return Err(io::Error::other(damaged(&self.wanted, what)));
         }
         self.context.progress.set_current(self.wanted.origin.to_string());
-        let offset = self.wanted.place.offset();
+        let place = &self.wanted.place;
+        let pieces = if place.zstd.is_none() {
+            self.stored(place.offset() + start..place.offset() + end)?
+        } else {
+            let damaged = |fault: CompressFault| io::Error::other(damaged(&self.wanted, fault.to_string()));
+            let (stored, plain) = self.table()?.frames_of(&(start..end)).map_err(damaged)?;
+            let stored = self.stored(place.offset() + stored.start..place.offset() + stored.end)?;
+            let part = (start - plain.start, end - start);
+            decoded(stored, &place.key, plain.end - plain.start, part)
+                .map_err(|cause| io::Error::other(store_error(&self.wanted, cause)))?
+        };
+        Ok(RangedBody { content: self, pieces, piece: Bytes::new() })
+    }
+
+    /// Asks for bytes `range` of the object, which come as fast as they may.
+    fn stored(&self, range: Range<u64>) -> io::Result<ByteStream> {
         let opened = self.block(async {
-            let (key, range) = (&self.wanted.place.key, offset + start..offset + end);
-            self.context
-                .store
-                .get_stream(key, Some(range))
-                .await
-                .map_err(|cause| store_error(&self.wanted, cause))
+            let opened = self.context.store.get_stream(&self.wanted.place.key, Some(range)).await;
+            opened.map_err(|cause| store_error(&self.wanted, cause))
         });
         self.context.progress.object_moved();
-        Ok(RangedBody { content: self, pieces: opened?, piece: Bytes::new() })
+        let context = self.context.clone();
+        let metered = opened?.and_then(move |piece| {
+            let context = context.clone();
+            async move {
+                context.throttle.take(piece.len() as u64).await;
+                context.progress.moved(piece.len() as u64);
+                Ok(piece)
+            }
+        });
+        Ok(metered.boxed())
+    }
+
+    /// Where the frames of a compressed content lie; read once.
+    fn table(&self) -> io::Result<&SeekTable> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let (plain, place) = (self.wanted.size, &self.wanted.place);
+        let (stored, damaged) = (place.stored(plain), |fault: CompressFault| {
+            io::Error::other(damaged(&self.wanted, fault.to_string()))
+        });
+        let table = match SeekTable::place(plain, stored).map_err(damaged)? {
+            None => SeekTable::of_one(plain, stored),
+            Some(at) => {
+                let len = at.end - at.start;
+                let pieces = self.stored(place.offset() + at.start..place.offset() + at.end)?;
+                let read = self.block(async {
+                    let read = content::gathered(pieces, len).await;
+                    read.map_err(|cause| store_error(&self.wanted, cause))
+                });
+                SeekTable::parse(&read?.unwrap_or_default(), plain, stored).map_err(damaged)?
+            }
+        };
+        Ok(self.table.get_or_init(|| table))
     }
 
     fn block<T>(&self, work: impl Future<Output = Result<T, DownloadError>>) -> io::Result<T> {
@@ -78,12 +130,9 @@ impl Read for RangedBody<'_> {
         while self.piece.is_empty() && !buffer.is_empty() {
             let next = self.content.block(async {
                 let next = self.pieces.try_next().await;
-                let next = next.map_err(|cause| store_error(&self.content.wanted, cause))?;
-                context.throttle.take(next.as_ref().map_or(0, |piece| piece.len() as u64)).await;
-                Ok(next)
+                next.map_err(|cause| store_error(&self.content.wanted, cause))
             })?;
             let Some(piece) = next else { return Ok(0) };
-            context.progress.moved(piece.len() as u64);
             context.progress.advance(piece.len() as u64);
             self.piece = piece;
         }

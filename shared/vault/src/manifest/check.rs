@@ -3,7 +3,9 @@
 
 use ringvault_core::selection::is_valid_cql_name;
 
-use super::{Component, Entry, Header, IMPORTED_VERSION, ManifestFault, SstableFacts, SstableName, TableRef};
+use super::{
+    Component, Entry, Header, IMPORTED_VERSION, ManifestFault, SstableFacts, SstableName, TableRef, VERSION,
+};
 use crate::layout;
 
 /// Longest file name accepted, in bytes: that of Linux file systems.
@@ -110,8 +112,16 @@ fn check_component(component: &Component, header: &Header) -> Result<(), Manifes
     if component.size > MAX_OFFSET {
         return refuse("size");
     }
+    // Nothing compresses to nothing, and an empty content is not compressed.
+    let is_compressed = component.place.zstd.is_some();
+    let stored = component.place.stored(component.size);
+    if is_compressed
+        && (header.version != VERSION || component.size == 0 || stored == 0 || stored > MAX_OFFSET)
+    {
+        return refuse("compressed size");
+    }
     if let Some(slot) = component.place.pack {
-        let end = slot.offset.checked_add(component.size);
+        let end = slot.offset.checked_add(stored);
         if slot.size > MAX_OFFSET || end.is_none_or(|end| end > slot.size) {
             return refuse("place in its pack");
         }

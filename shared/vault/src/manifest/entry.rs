@@ -1,6 +1,6 @@
 //! The lines between header and trailer: tables and SSTables with their components.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use ringvault_core::cluster::Token;
 use serde::{Deserialize, Serialize};
@@ -123,6 +123,10 @@ pub struct Place {
     /// `None`: the object is the content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<PackSlot>,
+    /// Bytes that the content has there, where it is compressed: zstd frames of 256 KiB each, with a seek table behind
+    /// more than one. `None`: it lies there as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zstd: Option<u64>,
 }
 
 impl Place {
@@ -131,9 +135,19 @@ impl Place {
         self.pack.map_or(0, |slot| slot.offset)
     }
 
+    /// Bytes that a content of `size` bytes takes here.
+    pub fn stored(&self, size: u64) -> u64 {
+        self.zstd.unwrap_or(size)
+    }
+
+    /// The bytes of the object that a content of `size` bytes takes here.
+    pub fn span(&self, size: u64) -> Range<u64> {
+        self.offset()..self.offset().saturating_add(self.stored(size))
+    }
+
     /// Bytes of the object that holds a content of `size` bytes here.
     pub fn object_size(&self, size: u64) -> u64 {
-        self.pack.map_or(size, |slot| slot.size)
+        self.pack.map_or(self.stored(size), |slot| slot.size)
     }
 }
 

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Entry, SstableEntry, TableEntry};
 use crate::hash::Digest;
 
-/// Version of the manifest's format that is written here.
-pub const VERSION: u32 = 1;
+/// Version of the manifest's format that is written here: contents may be compressed.
+pub const VERSION: u32 = 3;
+/// Version of the manifests before: no content is compressed.
+pub const PLAIN_VERSION: u32 = 1;
 /// Version of the manifest of an imported backup, whose objects lie in another's bucket and are known by
 /// another's checksums. Readers that know nothing of that refuse it by its version.
 pub const IMPORTED_VERSION: u32 = 2;
@@ -18,7 +20,7 @@ pub const IMPORTED_VERSION: u32 = 2;
 /// The first line: whose manifest this is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// Version of the format, [`VERSION`] or [`IMPORTED_VERSION`]. Always the line's first field.
+    /// Version of the format: [`VERSION`], [`PLAIN_VERSION`] or [`IMPORTED_VERSION`]. Always the line's first field.
     pub version: u32,
     /// The cluster.
     pub cluster: ClusterName,

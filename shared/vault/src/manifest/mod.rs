@@ -33,7 +33,7 @@ pub use entry::{
     TableEntry, TableRef,
 };
 pub use error::{ManifestError, ManifestFault};
-pub use header::{Figures, Header, IMPORTED_VERSION, Trailer, VERSION};
+pub use header::{Figures, Header, IMPORTED_VERSION, PLAIN_VERSION, Trailer, VERSION};
 pub use object::{ManifestFile, ManifestFileReader, ManifestObjectError};
 pub use reader::ManifestReader;
 pub use writer::{FinishedManifest, ManifestWriter};

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 
 use super::{
-    Entry, Figures, Header, IMPORTED_VERSION, ManifestError, ManifestFault, OrderKey, Trailer, VERSION,
-    check,
+    Entry, Figures, Header, IMPORTED_VERSION, ManifestError, ManifestFault, OrderKey, PLAIN_VERSION, Trailer,
+    VERSION, check,
     header::{Line, VersionLine},
 };
 use crate::{hash::ContentHasher, lines::decoder};
@@ -132,7 +132,7 @@ impl<R: BufRead> Iterator for ManifestReader<R> {
 
 fn parse_header(line: &[u8]) -> Result<Header, ManifestFault> {
     let VersionLine { header } = serde_json::from_slice(line).map_err(|_| ManifestFault::Header)?;
-    if !matches!(header.version, VERSION | IMPORTED_VERSION) {
+    if !matches!(header.version, VERSION | PLAIN_VERSION | IMPORTED_VERSION) {
         return Err(ManifestFault::Version { found: header.version });
     }
     match serde_json::from_slice(line)? {

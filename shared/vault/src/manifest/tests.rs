@@ -14,8 +14,11 @@ use uuid::Uuid;
 use super::*;
 use crate::{checksum::Checksum, hash::Digest};
 
-const FIXTURE: &[u8] = include_bytes!("../../fixtures/node-manifest-v1.jsonl.zst");
-const FIXTURE_LINES: &str = include_str!("../../fixtures/node-manifest-v1.jsonl");
+const FIXTURE: &[u8] = include_bytes!("../../fixtures/node-manifest-v3.jsonl.zst");
+const FIXTURE_LINES: &str = include_str!("../../fixtures/node-manifest-v3.jsonl");
+/// Of the version before: nothing in it is compressed.
+const PLAIN_FIXTURE: &[u8] = include_bytes!("../../fixtures/node-manifest-v1.jsonl.zst");
+const PLAIN_LINES: &str = include_str!("../../fixtures/node-manifest-v1.jsonl");
 
 fn host() -> HostId {
     HostId(Uuid::from_u128(0x11))
@@ -64,9 +67,13 @@ fn component(name: &str, size: u64, key: &str, pack: Option<PackSlot>) -> Compon
         name: name.into(),
         size,
         checksum: Checksum::Blake3(Digest::of(name.as_bytes())),
-        place: Place { key: format!("clusters/orders/backups/{key}"), pack },
+        place: Place { key: format!("clusters/orders/backups/{key}"), pack, zstd: None },
         file: Some(FileIdentity { fs: u64::MAX, inode: 12, mtime_ns: 1_794_999_999_123_456_789 }),
     }
+}
+
+fn compressed(stored: u64, component: Component) -> Component {
+    Component { place: Place { zstd: Some(stored), ..component.place }, ..component }
 }
 
 fn sstable(index: Option<&str>, id: &str) -> SstableEntry {
@@ -86,11 +93,14 @@ fn sstable(index: Option<&str>, id: &str) -> SstableEntry {
         },
         components: vec![
             component("Data.db", 1 << 40, "b1/data/h.1/sstables/x", None),
-            component(
-                "SAI+aa+by_v+TermsData.db",
-                10,
-                "b2/data/h.3/packs/p.pack",
-                Some(PackSlot { offset: 90, size: 100 }),
+            compressed(
+                4,
+                component(
+                    "SAI+aa+by_v+TermsData.db",
+                    10,
+                    "b2/data/h.3/packs/p.pack",
+                    Some(PackSlot { offset: 90, size: 100 }),
+                ),
             ),
         ],
     }
@@ -158,15 +168,31 @@ fn forged(change: impl FnOnce(&mut Vec<Value>)) -> ManifestError {
     read_all(&with_trailer(&lines, figures)).expect_err("the change was not noticed")
 }
 
+/// The entries as a manifest of version 1 has them.
+fn plain_entries() -> Vec<Entry> {
+    let mut entries = entries();
+    for entry in &mut entries {
+        if let Entry::Sstable(sstable) = entry {
+            sstable.components.iter_mut().for_each(|component| component.place.zstd = None);
+        }
+    }
+    entries
+}
+
 #[test]
-fn version_1_is_frozen() {
-    let plain = zstd::decode_all(FIXTURE).unwrap();
-    assert_eq!(String::from_utf8(plain).unwrap(), FIXTURE_LINES, "the readable copy is the same");
-    let (found, lines, trailer) = collect(ManifestReader::open(FIXTURE, "fixture").unwrap()).unwrap();
-    assert_eq!((found, lines), (header(), entries()));
-    assert_eq!(trailer.figures, Figures { tables: 2, sstables: 3, files: 6, bytes: (2 << 40) + 21 });
+fn every_version_is_frozen() {
+    let plain = Header { version: PLAIN_VERSION, ..header() };
+    for (object, text, header, entries) in
+        [(FIXTURE, FIXTURE_LINES, header(), entries()), (PLAIN_FIXTURE, PLAIN_LINES, plain, plain_entries())]
+    {
+        let lines = zstd::decode_all(object).unwrap();
+        assert_eq!(String::from_utf8(lines).unwrap(), text, "the readable copy is the same");
+        let (found, lines, trailer) = collect(ManifestReader::open(object, "fixture").unwrap()).unwrap();
+        assert_eq!((found, lines), (header, entries));
+        assert_eq!(trailer.figures, Figures { tables: 2, sstables: 3, files: 6, bytes: (2 << 40) + 21 });
+    }
     let now = zstd::decode_all(&written()[..]).unwrap();
-    assert_eq!(String::from_utf8(now).unwrap(), FIXTURE_LINES, "what is written now is version 1 too");
+    assert_eq!(String::from_utf8(now).unwrap(), FIXTURE_LINES, "what is written now is version 3 too");
 }
 
 /// A field of a line.
@@ -219,11 +245,19 @@ fn a_key_outside_its_clusters_backups_is_refused() {
 fn numbers_that_no_file_has_are_refused() {
     let bad_size = forged(|lines| lines[3]["sstable"]["components"][0]["size"] = json!(u64::MAX));
     assert!(matches!(bad_size.fault, ManifestFault::Number { .. }), "{bad_size}");
-    for (offset, size) in [(91_u64, 100_u64), (u64::MAX, 100), (90, u64::MAX), (0, 9)] {
+    for (offset, size) in [(97_u64, 100_u64), (u64::MAX, 100), (90, u64::MAX), (0, 3)] {
         let pack = json!({ "offset": offset, "size": size });
         let error = forged(|lines| lines[3]["sstable"]["components"][1]["pack"] = pack);
         assert!(matches!(error.fault, ManifestFault::Number { .. }), "{error}");
     }
+    for stored in [0, 11, u64::MAX] {
+        let error = forged(|lines| lines[3]["sstable"]["components"][1]["zstd"] = json!(stored));
+        assert!(matches!(error.fault, ManifestFault::Number { .. }), "{error}");
+    }
+    let empty = forged(|lines| lines[1]["table"]["files"][0]["zstd"] = json!(0));
+    assert!(matches!(empty.fault, ManifestFault::Number { .. }), "{empty}");
+    let in_the_version_before = forged(|lines| lines[0]["header"]["version"] = json!(PLAIN_VERSION));
+    assert!(matches!(in_the_version_before.fault, ManifestFault::Number { what: "compressed size", .. }));
     let negative = forged(|lines| lines[3]["sstable"]["components"][0]["size"] = json!(-1));
     assert!(matches!(negative.fault, ManifestFault::Syntax(_)), "{negative}");
     let turned = forged(|lines| lines[3]["sstable"]["first_token"] = json!(7));
@@ -249,8 +283,8 @@ fn order_counts_and_kinds_of_lines_are_kept() {
     assert!(matches!(headless.fault, ManifestFault::Header), "{headless}");
     let unknown = forged(|lines| lines.insert(3, json!({ "other": {} })));
     assert!(matches!(unknown.fault, ManifestFault::Syntax(_)), "{unknown}");
-    let newer = forged(|lines| lines[0] = json!({ "header": { "version": 3, "all_else": "changed" } }));
-    assert!(matches!(newer.fault, ManifestFault::Version { found: 3 }), "{newer}");
+    let newer = forged(|lines| lines[0] = json!({ "header": { "version": 4, "all_else": "changed" } }));
+    assert!(matches!(newer.fault, ManifestFault::Version { found: 4 }), "{newer}");
 }
 
 #[test]
@@ -318,14 +352,14 @@ proptest! {
     }
 }
 
-/// Writes the fixture of a new format version: `cargo test -p ringvault-vault freeze -- --ignored`.
+/// Writes the fixture of a new format version, over empty files of its names: `cargo test -p ringvault-vault freeze -- --ignored`.
 /// Those of earlier versions are never written again.
 #[test]
 #[ignore = "writes into the source tree"]
 fn freeze() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
     let name = format!("{folder}/node-manifest-v{VERSION}.jsonl");
-    assert!(!std::path::Path::new(&name).exists(), "{name} is frozen");
+    assert!(std::fs::metadata(&name).is_ok_and(|file| file.len() == 0), "{name} is frozen");
     let object = written();
     std::fs::write(&name, zstd::decode_all(&object[..]).unwrap()).unwrap();
     std::fs::write(format!("{name}.zst"), object).unwrap();

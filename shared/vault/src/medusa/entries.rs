@@ -42,7 +42,7 @@ pub(super) fn entries_of(origin: &Origin<'_>, manifest: Vec<Section>) -> Result<
             if index.is_none() && folder != section.columnfamily {
                 return Err(format!("{} does not lie in the folder {}", object.path, section.columnfamily));
             }
-            let place = Place { key: layout::medusa(origin.store, path), pack: None };
+            let place = Place { key: layout::medusa(origin.store, path), pack: None, zstd: None };
             let parsed = sstable_of(file, index.clone());
             let name = parsed.as_ref().map_or(file, |(_, component)| component).to_owned();
             let checksum = checksum_of(origin, &name, object.md5.as_deref(), is_shared);

@@ -31,9 +31,10 @@ impl PackCensus {
         Self::default()
     }
 
-    /// Counts a content of `size` bytes that is named at `place`. Not for objects of their own.
+    /// Counts a content of `size` bytes that is named at `place`, by what it takes there. Not for objects of their own.
     pub fn count(&mut self, place: &Place, size: u64) {
         let Some(slot) = place.pack else { return };
+        let size = place.stored(size);
         if let Some(count) = self.packs.get_mut(&place.key) {
             count.alive = count.alive.saturating_add(size);
         } else {
@@ -67,12 +68,17 @@ mod tests {
 
     #[test]
     fn a_pack_is_judged_by_all_that_name_it() {
-        let place = |key: &str, offset| Place { key: key.into(), pack: Some(PackSlot { offset, size: 100 }) };
+        let place = |key: &str, offset| Place {
+            key: key.into(),
+            pack: Some(PackSlot { offset, size: 100 }),
+            zstd: None,
+        };
         let mut census = PackCensus::new();
         census.count(&place("shared", 0), 30);
         census.count(&place("shared", 30), 20);
         census.count(&place("thin", 0), 49);
-        census.count(&Place { key: "whole".into(), pack: None }, 1);
+        census.count(&Place { zstd: Some(50), ..place("compressed", 0) }, 400);
+        census.count(&Place { key: "whole".into(), pack: None, zstd: None }, 1);
         assert_eq!(census.sparse(), ["thin"]);
     }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     hash::{Digest, HashKey},
     journal::{Finished, JournalKey, UploadJournal},
-    manifest::{Header, PackSlot, Place},
+    manifest::{Header, PLAIN_VERSION, PackSlot, Place},
     pack::ClosedPack,
     transfer::TransferContext,
 };
@@ -24,6 +24,8 @@ pub(super) struct PackedFile {
     pub(super) slot: Slot,
     pub(super) key: JournalKey,
     pub(super) blake3: Digest,
+    /// Bytes it takes in the pack, where it is compressed.
+    pub(super) zstd: Option<u64>,
 }
 
 /// What all uploads of one snapshot share.
@@ -52,7 +54,8 @@ impl Bringer {
 
     /// Whether a place may be named again.
     pub(super) fn may_name(&self, place: &Place) -> bool {
-        !self.reuse.avoid.contains(&place.key)
+        let is_read = place.zstd.is_none() || self.header.version != PLAIN_VERSION;
+        is_read && !self.reuse.avoid.contains(&place.key)
     }
 
     /// Where an earlier attempt brought the file.
@@ -86,8 +89,8 @@ impl Bringer {
             context.progress.file_reused(file.size);
             return Ok(vec![Landed { slot, at }]);
         }
-        let Sent { key, blake3 } = self.sender.send_file(Arc::clone(&file), &key).await?;
-        let at = Finished { blake3, place: Place { key, pack: None } };
+        let Sent { key, blake3, zstd } = self.sender.send_file(Arc::clone(&file), &key).await?;
+        let at = Finished { blake3, place: Place { key, pack: None, zstd } };
         self.journal.append(vec![(file.journal_key(), at.clone())]).await?;
         context.progress.file_done();
         Ok(vec![Landed { slot, at }])
@@ -122,7 +125,7 @@ impl Bringer {
         let mut lines = Vec::with_capacity(pack.parts.len());
         let mut landed = Vec::with_capacity(pack.parts.len());
         for (offset, file) in pack.parts {
-            let place = Place { key: key.clone(), pack: Some(PackSlot { offset, size }) };
+            let place = Place { key: key.clone(), pack: Some(PackSlot { offset, size }), zstd: file.zstd };
             let at = Finished { blake3: file.blake3, place };
             context.progress.advance(file.key.size);
             context.progress.file_done();

@@ -26,6 +26,8 @@ pub struct UploadConfig {
     pub pack_threshold: u64,
     /// Bytes of a pack.
     pub pack_size: u64,
+    /// Whether what shrinks by an eighth or more is stored compressed (zstd). Never what Cassandra has compressed.
+    pub compression: bool,
 }
 
 impl Default for UploadConfig {
@@ -36,6 +38,7 @@ impl Default for UploadConfig {
             part_size: 8 * MIB,
             pack_threshold: MIB,
             pack_size: 16 * MIB,
+            compression: true,
         }
     }
 }

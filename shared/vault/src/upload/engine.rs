@@ -13,14 +13,14 @@ use super::{
     names,
     pending::{Landed, PendingLines, Slot},
     reuse::BaseCursor,
-    send::Sender,
+    send::{Sender, SmallContent},
     walk::{LocalItem, Walk, walk},
 };
 use crate::{
     hash::{Digest, HashKey},
     journal::{Finished, UploadJournal},
     layout,
-    manifest::{Entry, Figures, FinishedManifest, Header, ManifestWriter, SstableFacts},
+    manifest::{Entry, Figures, FinishedManifest, Header, ManifestWriter, PLAIN_VERSION, SstableFacts},
     pack::PackBuilder,
     progress::TransferProgress,
     transfer::TransferContext,
@@ -59,7 +59,7 @@ pub struct Uploaded {
     pub manifest_size: u64,
     /// What the manifest names.
     pub figures: Figures,
-    /// Of these, bytes that this backup brought, earlier attempts included.
+    /// Bytes that this backup brought, as they are stored, earlier attempts included.
     pub bytes_new: u64,
     /// Objects that it brought, the manifest not counted.
     pub objects_new: u64,
@@ -134,6 +134,10 @@ impl Engine {
         let lasts = context.store.lock().map(|lock| lock.set_for().num_seconds());
         header.locked_for = lasts.and_then(|seconds| u64::try_from(seconds).ok());
         let base = BaseCursor::open(&reuse.own, &header)?;
+        if !config.compression && base.is_plain() {
+            // Workers and schedulers of the release before can read it.
+            header.version = PLAIN_VERSION;
+        }
         let writer = ManifestWriter::create(&scratch, header.clone())?;
         let brought = Brought::new(layout::data_folder(&header.cluster, &header.backup));
         let bringer = Bringer::new(context.clone(), config, Arc::new(header), reuse, journal);
@@ -228,8 +232,8 @@ impl Engine {
             let rest = files.split_off(fit.count().max(1));
             let about = files.iter().map(|(_, file)| Arc::clone(file)).collect();
             let read = self.bringer.sender.read_whole(about).await?;
-            for ((slot, file), (content, blake3)) in files.into_iter().zip(read) {
-                self.place_small(slot, &file, &content, blake3).await?;
+            for ((slot, file), content) in files.into_iter().zip(read) {
+                self.place_small(slot, &file, content).await?;
             }
             files = rest;
         }
@@ -240,15 +244,15 @@ impl Engine {
         &mut self,
         slot: Slot,
         file: &LocalFile,
-        content: &[u8],
-        blake3: Digest,
+        content: SmallContent,
     ) -> Result<(), UploadError> {
+        let SmallContent { stored, zstd, blake3 } = content;
         if let Some(at) = self.bringer.find(file.size, blake3).await? {
             self.reuse(slot, file, at);
             return Ok(());
         }
-        let packed = PackedFile { slot, key: file.journal_key(), blake3 };
-        let added = self.pack.add(content, packed);
+        let packed = PackedFile { slot, key: file.journal_key(), blake3, zstd };
+        let added = self.pack.add(&stored, packed);
         let added = added.map_err(|cause| UploadError::Read { path: file.path.clone(), cause })?;
         if let Some(full) = added {
             self.bring_pack(full).await;
@@ -353,7 +357,7 @@ impl Brought {
     /// Counts what an entry names. Each pack counts once.
     fn count(&mut self, entry: &Entry) {
         for component in entry.components().iter().filter(|c| c.place.key.starts_with(&self.own)) {
-            self.bytes += component.size;
+            self.bytes += component.place.stored(component.size);
             if component.place.pack.is_none() || self.packs.insert(component.place.key.clone()) {
                 self.objects += 1;
             }

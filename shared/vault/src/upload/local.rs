@@ -37,6 +37,8 @@ pub(super) struct LocalFile {
     pub(super) identity: FileIdentity,
     /// The file that holds its CRC-32 as decimal digits.
     pub(super) crc_file: Option<PathBuf>,
+    /// Whether it may shrink: it is nothing that was compressed already.
+    pub(super) may_shrink: bool,
 }
 
 impl LocalFile {
@@ -61,6 +63,7 @@ impl LocalFile {
             size: metadata.len(),
             identity,
             crc_file: None,
+            may_shrink: false,
         })
     }
 
@@ -116,6 +119,8 @@ impl FileSystems {
 pub(super) struct OpenFile {
     about: Arc<LocalFile>,
     reader: Reader,
+    /// What was read of its begin before, and is not read again.
+    begin: Bytes,
     hasher: ContentHasher,
     crc: crc32fast::Hasher,
 }
@@ -124,6 +129,15 @@ impl OpenFile {
     /// Opens the file that was measured, to be hashed under `key`. Blocks on the disk, as all reading here
     /// does.
     pub(super) fn open(about: Arc<LocalFile>, key: &HashKey) -> Result<Self, UploadError> {
+        Self::open_behind(about, Bytes::new(), key)
+    }
+
+    /// Opens the file of which these bytes were read already: they are the first to come.
+    pub(super) fn open_behind(
+        about: Arc<LocalFile>,
+        begin: Bytes,
+        key: &HashKey,
+    ) -> Result<Self, UploadError> {
         let no_follow = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let file = OpenOptions::new()
             .read(true)
@@ -131,14 +145,20 @@ impl OpenFile {
             .open(&about.path)
             .map_err(|cause| read_error(&about.path, cause))?;
         about.check_unchanged(&file)?;
-        Ok(Self { about, reader: Reader::new(file), hasher: key.hasher(), crc: crc32fast::Hasher::new() })
+        let reader = Reader::new(file, begin.len() as u64);
+        Ok(Self { about, reader, begin, hasher: key.hasher(), crc: crc32fast::Hasher::new() })
     }
 
     /// The next `max` bytes, fewer at the end, none after it.
     pub(super) fn next(&mut self, max: u64) -> Result<Bytes, UploadError> {
         let wanted = max.min(self.about.size - self.hasher.len());
         let piece = Piece::with_room(usize::try_from(wanted).unwrap_or(usize::MAX))
-            .and_then(|mut piece| piece.fill(&mut self.reader).map(|()| piece))
+            .and_then(|mut piece| {
+                let known = self.begin.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+                piece.push(&self.begin.split_to(known))?;
+                piece.fill(&mut self.reader)?;
+                Ok(piece)
+            })
             .map_err(|cause| read_error(&self.about.path, cause))?;
         let piece = piece.share();
         self.hasher.update(&piece);

@@ -12,6 +12,9 @@
 //!    of such an upload in an S3 store is gone on with: the file is read again for its hash, and parts that the store
 //!    has are not sent.
 //!
+//! What it sends is [compressed](crate::compress) on the way, where that pays: small files and large ones, but in an encrypted
+//! vault none that goes in parts, as the length of what is sealed has to be known before.
+//!
 //! Uploads run in parallel, manifest lines come out in order: a line waits until each of its files has
 //! a place. Memory does not grow with the size of files, and with their number only by the journal of
 //! an earlier attempt: the last manifest is read beside the snapshot, both being in the same order, and
@@ -26,6 +29,7 @@ mod engine;
 mod error;
 mod local;
 mod names;
+mod outgoing;
 mod pending;
 mod reader;
 mod reuse;

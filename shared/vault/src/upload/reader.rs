@@ -28,10 +28,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(file: File) -> Self {
+    /// From byte `at` on.
+    pub(super) fn new(file: File, at: u64) -> Self {
         // Only advice: where it is not taken, the cache keeps more than it should.
         fadvise(&file, 0, None, Advice::Random).ok();
-        Self { file, at: 0, is_told: true }
+        Self { file, at, is_told: true }
     }
 
     /// The file.
@@ -128,7 +129,7 @@ mod tests {
         let mut page = [0; 4096];
         hot.read_exact_at(&mut page, 2 * STEP as u64).unwrap();
         let mut read = Vec::new();
-        Reader::new(File::open(&path).unwrap()).read_to_end(&mut read).unwrap();
+        Reader::new(File::open(&path).unwrap(), 0).read_to_end(&mut read).unwrap();
         assert!(read == content, "what was read is the file");
         // A file system that does not say what is cached lets nothing go, and has nothing to show.
         let Some(cached) = cached(&path) else { return };

@@ -19,7 +19,8 @@ use crate::{
     VaultResult,
     hash::Digest,
     manifest::{
-        Entry, Header, ManifestError, ManifestFault, ManifestFile, ManifestFileReader, OrderKey, Place,
+        Entry, Header, ManifestError, ManifestFault, ManifestFile, ManifestFileReader, OrderKey,
+        PLAIN_VERSION, Place,
     },
 };
 
@@ -66,6 +67,7 @@ impl fmt::Debug for ReuseBase {
 pub(super) struct BaseCursor(Vec<OneBase>);
 
 struct OneBase {
+    version: u32,
     reader: Option<ManifestFileReader>,
     current: Option<Entry>,
 }
@@ -74,6 +76,11 @@ impl BaseCursor {
     /// Before the first entry of each. A base that is another node's is refused; no base finds nothing.
     pub(super) fn open(bases: &[ManifestFile], header: &Header) -> Result<Self, ManifestError> {
         bases.iter().map(|base| OneBase::open(base, header)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Whether nothing that the bases name is compressed.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.iter().all(|base| base.version == PLAIN_VERSION)
     }
 
     /// The entries at `order`, those of the first base first. Asked in ascending order.
@@ -97,7 +104,7 @@ impl OneBase {
         if found.host_id != header.host_id {
             return Err(foreign("host id", found.host_id.to_string(), header.host_id.to_string()));
         }
-        Ok(Self { reader: Some(reader), current: None })
+        Ok(Self { version: found.version, reader: Some(reader), current: None })
     }
 
     /// A base that breaks on the way is given up with a warning: what it would have said is found by

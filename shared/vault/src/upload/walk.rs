@@ -94,8 +94,10 @@ fn measure(item: SourceItem, systems: &mut FileSystems) -> Result<LocalItem, Upl
         ManifestError { manifest: format!("of the snapshot, {}", item.order()), line: 0, fault }
     })?;
     let mut files = Vec::with_capacity(item.files().len());
+    let is_compressed = item.files().iter().any(|file| file.name == "CompressionInfo.db");
     for file in item.files() {
         let mut measured = LocalFile::measure(&file.name, &file.path, systems)?;
+        measured.may_shrink = !(is_compressed && file.name == "Data.db");
         if file.name == "Data.db" {
             let digest = item.files().iter().find(|other| other.name == "Digest.crc32");
             measured.crc_file = digest.map(|digest| digest.path.clone());

@@ -12,11 +12,10 @@ use super::{
     unless_stopped,
 };
 use crate::{
-    checksum::Checker,
+    content::StoredChecker,
     error::{VaultError, VaultResult},
     hash::HashKey,
     identity::Vault,
-    manifest::Place,
     progress::TransferProgress,
 };
 
@@ -100,10 +99,9 @@ impl Vault {
         if target.slots.len() < 2 || !self.store().hash_key().is_keyed() {
             return Ok(None);
         }
-        let place = Place { key: key.to_owned(), pack: None };
         let mut wrong = HashSet::new();
         for slot in &target.slots {
-            if self.read_at(&place, slot.offset, slot).await?.is_none() {
+            if self.read_slot(&slot.at(key), slot).await?.is_none() {
                 wrong.insert(*slot);
             }
         }
@@ -118,7 +116,7 @@ struct SlotCheck<'a> {
     /// The first slot that is not behind `at`.
     first: usize,
     /// Hashers of the slots from `first` on that have begun.
-    hashers: Vec<Checker>,
+    hashers: Vec<StoredChecker>,
     wrong: Vec<Slot>,
     /// Bytes that went by.
     at: u64,
@@ -137,12 +135,12 @@ impl<'a> SlotCheck<'a> {
             }
             while self.hashers.len() <= n - self.first {
                 let slot = &self.slots[self.first + self.hashers.len()];
-                self.hashers.push(slot.checksum.checker(slot.size, &self.hash_key));
+                self.hashers.push(slot.checker(&self.hash_key));
             }
             let from = usize::try_from(slot.offset.max(start) - start).unwrap_or(piece.len());
             let to = usize::try_from(slot.end().min(end).saturating_sub(start)).unwrap_or(piece.len());
             if let (Some(bytes), Some(hasher)) = (piece.get(from..to), self.hashers.get_mut(n - self.first)) {
-                hasher.update(bytes);
+                hasher.take(bytes);
             }
         }
         self.at = end;
@@ -167,9 +165,9 @@ impl<'a> SlotCheck<'a> {
 
     /// The slots whose content is another, or did not come.
     fn finish(mut self) -> Vec<Slot> {
-        for (n, slot) in self.slots.iter().enumerate().skip(self.first) {
-            let begun = self.hashers.get(n - self.first).cloned();
-            if !begun.unwrap_or_else(|| slot.checksum.checker(slot.size, &self.hash_key)).is_right() {
+        let mut begun = self.hashers.into_iter();
+        for slot in self.slots.iter().skip(self.first) {
+            if !begun.next().unwrap_or_else(|| slot.checker(&self.hash_key)).is_right() {
                 self.wrong.push(*slot);
             }
         }
@@ -186,7 +184,7 @@ mod tests {
 
     fn slot(content: &[u8], offset: usize, size: usize) -> Slot {
         let checksum = Checksum::Blake3(Digest::of(&content[offset..offset + size]));
-        Slot { offset: offset as u64, size: size as u64, checksum }
+        Slot { offset: offset as u64, size: size as u64, checksum, zstd: None }
     }
 
     proptest! {

@@ -27,6 +27,8 @@ use crate::{
     backup::{SealIndex, SealPlace, SealRecord},
     bad::BadRecord,
     checksum::Checksum,
+    compress::compressed,
+    content::{self, StoredChecker},
     error::{VaultError, VaultResult},
     identity::Vault,
     layout,
@@ -207,16 +209,16 @@ impl Vault {
             return Ok(true);
         }
         match target.slots[..] {
-            [slot] if slot.offset == 0 && slot.size == target.size => {
+            [slot] if slot.offset == 0 && slot.stored() == target.size => {
                 let Some(source) = sources.get(&(slot.size, slot.checksum)) else { return Ok(false) };
-                if source.pack.is_none() {
-                    let whole = Target { size: slot.size, slots: vec![slot] };
+                if source.pack.is_none() && source.zstd == slot.zstd {
+                    let whole = Target { size: slot.stored(), slots: vec![slot] };
                     if !self.is_sound(&source.key, &whole, stop).await? {
                         return Ok(false);
                     }
                     around!("vault.heal-copy").run(self.store().copy(&source.key, key)).await?;
                 } else {
-                    let Some(content) = self.read_slot(source, &slot).await? else { return Ok(false) };
+                    let Some(content) = self.read_as(source, &slot).await? else { return Ok(false) };
                     around!("vault.heal-file").run(self.store().put(key, content)).await?;
                 }
             }
@@ -241,10 +243,9 @@ impl Vault {
         }
         let mut pack = BytesMut::zeroed(usize::try_from(target.size).unwrap_or_default());
         for slot in &target.slots {
-            let here = Place { key: key.to_owned(), pack: None };
-            let mut content = self.read_at(&here, slot.offset, slot).await?;
+            let mut content = self.read_slot(&slot.at(key), slot).await?;
             if let (None, Some(source)) = (&content, sources.get(&(slot.size, slot.checksum))) {
-                content = self.read_slot(source, slot).await?;
+                content = self.read_as(source, slot).await?;
             }
             let range = usize::try_from(slot.offset).ok().zip(usize::try_from(slot.end()).ok());
             match (content, range.and_then(|(from, to)| pack.get_mut(from..to))) {
@@ -255,22 +256,34 @@ impl Vault {
         Ok(Some(pack.freeze()))
     }
 
-    async fn read_slot(&self, source: &Place, slot: &Slot) -> VaultResult<Option<Bytes>> {
-        self.read_at(source, source.offset(), slot).await
+    /// The slot's content, which lies at `source` too, as the slot stores it; `None` where it is not what it should be,
+    /// or is compressed to another length here (by another release of zstd).
+    async fn read_as(&self, source: &Place, slot: &Slot) -> VaultResult<Option<Bytes>> {
+        let Some(stored) = self.read_slot(source, slot).await? else { return Ok(None) };
+        if source.zstd == slot.zstd {
+            return Ok(Some(stored));
+        }
+        if slot.size > MAX_PACK {
+            return Ok(None);
+        }
+        let plain = content::unpacked(source, slot.size, stored)?;
+        if slot.zstd.is_none() {
+            return Ok(Some(plain));
+        }
+        let compressed = tokio::task::spawn_blocking(move || compressed(&plain)).await;
+        let compressed = compressed.map_err(|e| VaultError::Internal(e.to_string()))?;
+        let compressed = compressed.map_err(|e| VaultError::Internal(e.to_string()))?;
+        Ok(compressed.filter(|bytes| Some(bytes.len() as u64) == slot.zstd))
     }
 
-    /// Reads a content; `None` where it is not what it should be.
-    pub(super) async fn read_at(
-        &self,
-        place: &Place,
-        offset: u64,
-        slot: &Slot,
-    ) -> VaultResult<Option<Bytes>> {
-        match self.store().get_range(&place.key, offset, slot.size).await {
-            Ok(content) => {
-                let mut checker = slot.checksum.checker(slot.size, &self.store().hash_key());
-                checker.update(&content);
-                Ok(checker.is_right().then_some(content))
+    /// Reads the slot's content at `source`, as it is stored there; `None` where it is not what it should be.
+    pub(super) async fn read_slot(&self, source: &Place, slot: &Slot) -> VaultResult<Option<Bytes>> {
+        match content::range_of(self.store(), &source.key, source.span(slot.size)).await {
+            Ok(stored) => {
+                let key = self.store().hash_key();
+                let mut checker = StoredChecker::new(slot.checksum, slot.size, source.zstd.is_some(), &key);
+                checker.take(&stored);
+                Ok(checker.is_right().then_some(stored))
             }
             Err(error) if super::damage::kind_of(&error).is_some() => Ok(None),
             Err(error) => Err(error.into()),

@@ -12,6 +12,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     sync::Arc,
 };
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{damage, records::Opened, target, unless_stopped};
 use crate::{
     checksum::Checker,
+    content,
     error::{VaultError, VaultResult},
     hash::{ContentHasher, Digest, HashKey},
     identity::Vault,
@@ -345,15 +347,12 @@ impl Reading<'_> {
 
     fn open<'c>(&self, component: &'c Component, held: &mut HashMap<String, VaultResult<Bytes>>) -> Open<'c> {
         let pieces = match held.remove(&component.name) {
-            // No store gives a range of nothing.
-            None if component.size == 0 && component.place.pack.is_some() => futures::stream::empty().boxed(),
             Some(content) => futures::stream::once(async move { content }).boxed(),
             None => {
-                let (store, place) = (self.vault.store().clone(), component.place.clone());
-                let range = place.offset()..place.offset().saturating_add(component.size);
+                let (store, place, size) =
+                    (self.vault.store().clone(), component.place.clone(), component.size);
                 let opened = async move {
-                    let whole = place.pack.is_none();
-                    let pieces = store.get_stream(&place.key, (!whole).then_some(range)).await?;
+                    let pieces = content::whole(&store, &place, size).await?;
                     Ok::<_, VaultError>(pieces.map_err(VaultError::from))
                 };
                 futures::stream::once(opened).try_flatten().boxed()
@@ -373,15 +372,15 @@ impl Reading<'_> {
         let mut packed: Vec<&Component> = components
             .iter()
             .filter(|component| {
-                component.place.pack.is_some() && component.size > 0 && component.size < SMALL
+                let stored = component.place.stored(component.size);
+                component.place.pack.is_some() && component.size > 0 && component.size.max(stored) < SMALL
             })
             .copied()
             .collect();
         packed.sort_by_key(|component| (&component.place.key, component.place.offset()));
         let mut runs: Vec<(u64, u64, Vec<&Component>)> = Vec::new();
         for component in packed {
-            let begin = component.place.offset();
-            let end = begin.saturating_add(component.size);
+            let Range { start: begin, end } = component.place.span(component.size);
             match runs.last_mut() {
                 Some((from, to, run))
                     if run[0].place.key == component.place.key
@@ -400,10 +399,12 @@ impl Reading<'_> {
             match self.vault.store().get_range(&run[0].place.key, from, to - from).await {
                 Ok(body) => {
                     for component in run {
-                        let begin = usize::try_from(component.place.offset() - from).unwrap_or(usize::MAX);
-                        let size = usize::try_from(component.size).unwrap_or(usize::MAX);
-                        let end = begin.saturating_add(size).min(body.len());
-                        held.insert(component.name.clone(), Ok(body.slice(begin.min(end)..end)));
+                        let Range { start, end } = component.place.span(component.size);
+                        let within =
+                            |at: u64| usize::try_from(at - from).unwrap_or(usize::MAX).min(body.len());
+                        let stored = body.slice(within(start)..within(end));
+                        let content = content::unpacked(&component.place, component.size, stored);
+                        held.insert(component.name.clone(), content.map_err(VaultError::from));
                     }
                 }
                 // Sound ones lie beside what cannot be read: each is asked for by itself.

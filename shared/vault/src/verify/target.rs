@@ -6,9 +6,10 @@ use ringvault_core::{HostId, task::CheckTask};
 
 use crate::{
     checksum::{Checksum, EntityTag},
+    content::StoredChecker,
     error::{VaultError, VaultResult},
-    hash::Digest,
-    manifest::{Component, ManifestFile},
+    hash::{Digest, HashKey},
+    manifest::{Component, ManifestFile, PackSlot, Place},
 };
 
 /// A content within an object; the whole of it, where it is no pack.
@@ -16,19 +17,39 @@ use crate::{
 pub(super) struct Slot {
     /// First byte.
     pub(super) offset: u64,
-    /// Bytes.
+    /// Bytes of the content.
     pub(super) size: u64,
     /// The content.
     pub(super) checksum: Checksum,
+    /// Bytes it takes, where it is compressed.
+    pub(super) zstd: Option<u64>,
 }
 
 impl Slot {
     pub(super) fn of(component: &Component) -> Self {
-        Self { offset: component.place.offset(), size: component.size, checksum: component.checksum }
+        let Component { size, checksum, place, .. } = component;
+        Self { offset: place.offset(), size: *size, checksum: *checksum, zstd: place.zstd }
     }
 
-    pub(super) const fn end(&self) -> u64 {
-        self.offset.saturating_add(self.size)
+    /// Where it lies in the object of this key, which may hold more: a range of it.
+    pub(super) fn at(&self, key: &str) -> Place {
+        let pack = Some(PackSlot { offset: self.offset, size: self.end() });
+        Place { key: key.to_owned(), pack, zstd: self.zstd }
+    }
+
+    /// Holds what goes by against it.
+    pub(super) fn checker(&self, key: &HashKey) -> StoredChecker {
+        StoredChecker::new(self.checksum, self.size, self.zstd.is_some(), key)
+    }
+
+    /// Bytes it takes in the object.
+    pub(super) fn stored(&self) -> u64 {
+        self.zstd.unwrap_or(self.size)
+    }
+
+    /// Behind its last byte in the object.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.stored())
     }
 }
 

@@ -53,6 +53,7 @@ pub fn config() -> UploadConfig {
         part_size: 5 << 20,
         pack_threshold: 10_000,
         pack_size: 100_000,
+        compression: true,
     }
 }
 
@@ -61,6 +62,11 @@ pub fn content(seed: &str, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// `len` bytes that shrink to two fifths, and that no other seed has.
+pub fn text(seed: &str, len: usize) -> Vec<u8> {
+    content(seed, len).into_iter().map(|byte| b'0' + (byte & 7)).collect()
 }
 
 /// An SSTable with its components.

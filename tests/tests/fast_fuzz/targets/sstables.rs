@@ -173,7 +173,7 @@ impl RangedRead for InMemory<'_> {
         self.0.len() as u64
     }
 
-    fn is_authentic(&self) -> bool {
+    fn is_checked(&self) -> bool {
         true
     }
 }

@@ -13,7 +13,7 @@ fn sstable(stage: &Path, id: u32) -> Staged {
         name: name.to_owned(),
         size: 1,
         checksum: Checksum::Blake3(Digest::of(b"x")),
-        place: Place { key: "k".to_owned(), pack: None },
+        place: Place { key: "k".to_owned(), pack: None, zstd: None },
         file: None,
     };
     let entry = SstableEntry {

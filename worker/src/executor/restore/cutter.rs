@@ -143,8 +143,8 @@ impl RangedRead for InVault {
         self.content.size()
     }
 
-    fn is_authentic(&self) -> bool {
-        self.content.is_authentic()
+    fn is_checked(&self) -> bool {
+        self.content.is_checked()
     }
 }
 

@@ -92,7 +92,7 @@ impl World {
         let store = Vault::init(&config, "tests").await.unwrap().store().clone();
         let mut components = Vec::new();
         for (name, content) in files {
-            let place = Place { key: format!("clusters/c/backups/b/data/{name}"), pack: None };
+            let place = Place { key: format!("clusters/c/backups/b/data/{name}"), pack: None, zstd: None };
             store.put(&place.key, Bytes::from(content.clone())).await.unwrap();
             let checksum = Checksum::Blake3(store.hash_key().digest(content));
             let size = content.len() as u64;

@@ -87,7 +87,7 @@ mod tests {
                 name: (*name).to_owned(),
                 size: *size,
                 checksum: Checksum::Blake3(Digest::of(b"")),
-                place: Place { key: (*name).to_owned(), pack: None },
+                place: Place { key: (*name).to_owned(), pack: None, zstd: None },
                 file: None,
             };
             let components = files.iter().map(component).collect();

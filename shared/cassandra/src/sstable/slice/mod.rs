@@ -65,8 +65,8 @@ pub trait RangedRead {
     /// Bytes of the whole file.
     fn size(&self) -> u64;
 
-    /// Whether what is read can only be what was written, as each part of it is authenticated.
-    fn is_authentic(&self) -> bool;
+    /// Whether each part that is read was held against a checksum of its own, or is authenticated.
+    fn is_checked(&self) -> bool;
 }
 
 /// Where the partitions of the source begin.

@@ -23,7 +23,7 @@ use made::{Kind, Made, Shape};
 #[derive(Default)]
 pub(super) struct Asked {
     pub(super) data: Vec<u8>,
-    pub(super) is_authentic: bool,
+    pub(super) is_checked: bool,
     ranges: RefCell<Vec<Range<u64>>>,
 }
 
@@ -45,8 +45,8 @@ impl RangedRead for Asked {
         self.data.len() as u64
     }
 
-    fn is_authentic(&self) -> bool {
-        self.is_authentic
+    fn is_checked(&self) -> bool {
+        self.is_checked
     }
 }
 

@@ -231,7 +231,7 @@ mod tests {
             name: name.to_owned(),
             size: 3,
             checksum: Checksum::Blake3(Digest::of(b"abc")),
-            place: Place { key: "x".to_owned(), pack: None },
+            place: Place { key: "x".to_owned(), pack: None, zstd: None },
             file: None,
         };
         Entry::Sstable(SstableEntry {

@@ -54,14 +54,14 @@ proptest! {
     fn parts_of_an_index_give_the_slice_that_the_whole_gives(
         shape in any_big(),
         sampling in any_sampling(),
-        is_authentic: bool,
+        is_checked: bool,
         cuts in proptest::collection::vec(any::<i64>(), 0..12),
         owner in proptest::collection::vec((any::<u8>(), any::<u8>()), 1..5),
     ) {
         let made = Made::of(&shape);
         let wanted = ranges(&made, &cuts, &owner);
         let whole = cut(&made, &Asked::new(made.data.clone()), &wanted).unwrap();
-        let index = Asked { is_authentic, ..Asked::new(made.index.clone()) };
+        let index = Asked { is_checked, ..Asked::new(made.index.clone()) };
         match cut_in_parts(&made, &summary(&made, sampling), &index, &wanted) {
             Ok(found) => {
                 is_the_same(&found, &whole)?;
@@ -70,7 +70,7 @@ proptest! {
                 prop_assert_eq!(found.0.index, Fetched { bytes, requests: asked.len() as u64 });
                 prop_assert!(bytes <= made.index.len() as u64);
             }
-            Err(SliceError::Unverifiable) => prop_assert!(shape.has_promoted && !is_authentic),
+            Err(SliceError::Unverifiable) => prop_assert!(shape.has_promoted && !is_checked),
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         }
     }
@@ -96,7 +96,7 @@ proptest! {
         if let Some(at) = cut_to {
             summary.truncate(at.index(summary.len()));
         }
-        let index = Asked { is_authentic: true, ..Asked::new(made.index.clone()) };
+        let index = Asked { is_checked: true, ..Asked::new(made.index.clone()) };
         match cut_in_parts(&made, &summary, &index, &wanted) {
             Ok(found) => is_the_same(&found, &whole)?,
             Err(SliceError::Parts(_) | SliceError::Damaged { .. }) => {}
@@ -112,7 +112,7 @@ proptest! {
         let made = Made::of(&shape);
         let wanted = set(&[(start, start.wrapping_add(length))]);
         let whole = cut(&made, &Asked::new(made.data.clone()), &wanted).unwrap();
-        let index = Asked { is_authentic: true, ..Asked::new(made.index.clone()) };
+        let index = Asked { is_checked: true, ..Asked::new(made.index.clone()) };
         match cut_in_parts(&made, &summary(&Made::of(&other), sampling), &index, &wanted) {
             Ok(found) => is_the_same(&found, &whole)?,
             Err(SliceError::Parts(_) | SliceError::Damaged { .. }) => {}
@@ -198,5 +198,5 @@ fn a_part_that_cannot_be_checked_is_refused() {
     let cut_by = |index: &Asked| cut_in_parts(&made, &summary, index, &wanted);
     let error = cut_by(&Asked::new(made.index.clone())).unwrap_err();
     assert!(matches!(error, SliceError::Unverifiable), "{error}");
-    assert!(cut_by(&Asked { is_authentic: true, ..Asked::new(made.index.clone()) }).is_ok());
+    assert!(cut_by(&Asked { is_checked: true, ..Asked::new(made.index.clone()) }).is_ok());
 }

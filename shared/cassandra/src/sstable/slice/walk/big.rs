@@ -37,7 +37,7 @@ impl<R: Read + Seek> BigWalk<R> {
 
     /// Whether its entries can only be those that were written: the whole was held against its hash.
     pub(super) fn is_certain(&self) -> bool {
-        self.parts.as_ref().is_none_or(Parts::is_authentic)
+        self.parts.as_ref().is_none_or(Parts::is_checked)
     }
 
     fn reader(&mut self) -> Result<&mut IndexReader<BufReader<R>>> {

@@ -26,7 +26,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) struct Parts<R> {
     samples: Samples<R>,
     all: Vec<Part>,
-    is_authentic: bool,
+    is_checked: bool,
     /// The part that comes next.
     next: usize,
     /// The part at hand; none where it was walked to its end.
@@ -69,13 +69,13 @@ impl<R: Read + Seek> Parts<R> {
             fetched.bytes += part.bytes.end - part.bytes.start;
             fetched.requests += 1;
         }
-        let is_authentic = index.is_authentic();
-        Ok((Self { samples, all: parts, is_authentic, next: 0, open: None }, fetched))
+        let is_checked = index.is_checked();
+        Ok((Self { samples, all: parts, is_checked, next: 0, open: None }, fetched))
     }
 
     /// Whether parts can only be what was written.
-    pub(super) const fn is_authentic(&self) -> bool {
-        self.is_authentic
+    pub(super) const fn is_checked(&self) -> bool {
+        self.is_checked
     }
 
     /// Begins anew.
@@ -116,7 +116,7 @@ impl<R: Read + Seek> Parts<R> {
             open.due = self.samples.get(number + 1).map_err(in_summary)?;
         }
         open.since += 1;
-        if entry.promoted > 0 && !self.is_authentic {
+        if entry.promoted > 0 && !self.is_checked {
             return Err(SliceError::Unverifiable);
         }
         Ok(false)
