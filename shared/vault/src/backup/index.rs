@@ -14,11 +14,11 @@ use ringvault_core::{BackupName, ClusterName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::shard::{MAX_SHARD, Shard, parse_index_shard};
 use crate::{
     error::{VaultError, VaultResult},
     hash::Digest,
     layout,
-    lines::Lines,
     manifest::Place,
     store::Store,
     upload::ContentIndex,
@@ -26,26 +26,12 @@ use crate::{
 
 /// Requests for small objects under way at the same time.
 pub(crate) const PARALLEL: usize = 16;
-/// Largest shard accepted, in bytes, compressed and plain.
-const MAX_SHARD: u64 = 512 << 20;
-/// Shards kept in memory.
-const CACHED: usize = 8;
+/// Contents kept in memory, over all shards but the last that was asked for: some thirty megabytes.
+const CACHED: usize = 1 << 18;
 /// Contents that a shard is meant to have.
 const SHARD_ENTRIES: u64 = 1 << 15;
 /// Most shards.
 const MAX_SHARDS: u64 = 256;
-
-/// A content and where it lies.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct IndexEntry {
-    /// Bytes.
-    pub size: u64,
-    /// The content.
-    pub blake3: Digest,
-    /// Where.
-    #[serde(flatten)]
-    pub place: Place,
-}
 
 /// An index as the seal names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +63,7 @@ pub struct SealIndex {
     backup: BackupName,
     index: IndexRef,
     /// The newest first.
-    cached: Mutex<VecDeque<(u32, Arc<Vec<IndexEntry>>)>>,
+    cached: Mutex<VecDeque<(u32, Arc<Shard>)>>,
 }
 
 impl SealIndex {
@@ -86,7 +72,7 @@ impl SealIndex {
         Self { store, cluster, backup, index, cached: Mutex::default() }
     }
 
-    async fn shard_for(&self, size: u64) -> VaultResult<Arc<Vec<IndexEntry>>> {
+    async fn shard_for(&self, size: u64) -> VaultResult<Arc<Shard>> {
         let count = u32::try_from(self.index.shards.len()).unwrap_or(u32::MAX);
         if count == 0 {
             return Ok(Arc::default());
@@ -100,14 +86,20 @@ impl SealIndex {
             }
         } else {
             let shard = Arc::new(self.load(number).await?);
-            cached.truncate(CACHED - 1);
+            let mut held = shard.len();
+            let fit = cached.iter().take_while(|(_, other)| {
+                held = held.saturating_add(other.len());
+                held <= CACHED
+            });
+            let fit = fit.count();
+            cached.truncate(fit);
             cached.push_front((number, shard));
         }
         Ok(cached.front().map(|(_, shard)| shard.clone()).unwrap_or_default())
     }
 
     /// Reads one shard; empty, with a warning, when it is missing or damaged.
-    async fn load(&self, number: u32) -> VaultResult<Vec<IndexEntry>> {
+    async fn load(&self, number: u32) -> VaultResult<Shard> {
         let key = layout::index_shard(&self.cluster, &self.backup, number);
         let read = async {
             let body = self.store.get(&key, MAX_SHARD).await?;
@@ -115,14 +107,16 @@ impl SealIndex {
             if expected != Some(&Digest::of(&body)) {
                 return Err(VaultError::malformed(&key, "it is not the shard that the seal names"));
             }
-            parse_index_shard(&key, &body, &self.cluster)
+            let (key, cluster) = (key.clone(), self.cluster.clone());
+            let parsed = tokio::task::spawn_blocking(move || parse_index_shard(&key, &body, &cluster)).await;
+            parsed.map_err(|e| VaultError::Internal(e.to_string()))?
         };
         match read.await {
             Ok(shard) => Ok(shard),
             Err(VaultError::Store(error)) if !error.is_damage() => Err(error.into()),
             Err(error) => {
                 tracing::warn!(%error, "a shard of the last index is of no use: its contents are brought again");
-                Ok(Vec::new())
+                Ok(Shard::default())
             }
         }
     }
@@ -131,70 +125,12 @@ impl SealIndex {
 #[async_trait]
 impl ContentIndex for SealIndex {
     async fn has_size(&self, size: u64) -> VaultResult<bool> {
-        let shard = self.shard_for(size).await?;
-        let first = shard.partition_point(|entry| entry.size < size);
-        Ok(shard.get(first).is_some_and(|entry| entry.size == size))
+        Ok(self.shard_for(size).await?.has_size(size))
     }
 
     async fn find(&self, size: u64, blake3: Digest) -> VaultResult<Option<Place>> {
-        let shard = self.shard_for(size).await?;
-        let found = shard.binary_search_by(|entry| (entry.size, entry.blake3).cmp(&(size, blake3)));
-        Ok(found.ok().and_then(|at| shard.get(at)).map(|entry| entry.place.clone()))
+        Ok(self.shard_for(size).await?.find(size, blake3))
     }
-}
-
-/// The first line of a shard in which something is compressed. A release that knows nothing of that takes the shard for a
-/// damaged one, which is as it should be.
-#[derive(Serialize, Deserialize)]
-struct ShardHead {
-    version: u32,
-}
-
-/// Version of such a shard.
-const VERSION: u32 = 2;
-
-/// A shard's bytes from its entries, which ascend by size and digest.
-pub(super) fn encode(entries: &[IndexEntry]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = zstd::Encoder::new(Vec::new(), 3)?;
-    if entries.iter().any(|entry| entry.place.zstd.is_some()) {
-        serde_json::to_writer(&mut encoder, &ShardHead { version: VERSION })?;
-        std::io::Write::write_all(&mut encoder, b"\n")?;
-    }
-    for entry in entries {
-        serde_json::to_writer(&mut encoder, entry)?;
-        std::io::Write::write_all(&mut encoder, b"\n")?;
-    }
-    encoder.finish()
-}
-
-/// Understands a shard's object. Every key in it lies in a `data/` folder of `cluster`.
-pub fn parse_index_shard(key: &str, body: &[u8], cluster: &ClusterName) -> VaultResult<Vec<IndexEntry>> {
-    let bad = |why: String| VaultError::malformed(key, why);
-    let mut lines = Lines::of(body, MAX_SHARD).map_err(|e| bad(e.to_string()))?;
-    let mut entries: Vec<IndexEntry> = Vec::new();
-    let mut is_first = true;
-    while let Some(line) = lines.next().map_err(|e| bad(e.to_string()))? {
-        if std::mem::take(&mut is_first)
-            && let Ok(ShardHead { version }) = serde_json::from_slice(line)
-        {
-            if version != VERSION {
-                return Err(bad(format!("version {version} is not known here")));
-            }
-            continue;
-        }
-        let entry: IndexEntry = serde_json::from_slice(line).map_err(|e| bad(e.to_string()))?;
-        let forbidden = |cause| VaultError::ForbiddenKey { inside: key.to_owned(), cause };
-        let (owner, _) = layout::owner_of(&entry.place.key).map_err(forbidden)?;
-        if owner != *cluster {
-            return Err(bad(format!("{} is another cluster's", entry.place.key)));
-        }
-        let after = |last: &IndexEntry| (last.size, last.blake3) < (entry.size, entry.blake3);
-        if !entries.last().is_none_or(after) {
-            return Err(bad("its lines are out of order".to_owned()));
-        }
-        entries.push(entry);
-    }
-    Ok(entries)
 }
 
 #[cfg(test)]
@@ -212,37 +148,5 @@ mod tests {
         }
         let used: std::collections::HashSet<_> = (0..1000).map(|size| shard_of(size, 16)).collect();
         assert_eq!(used.len(), 16, "sizes spread over the shards");
-    }
-
-    #[test]
-    fn a_shard_that_names_what_it_may_not_is_refused() {
-        let cluster = ClusterName::new("c").unwrap();
-        let entry = |key: &str| IndexEntry {
-            size: 1,
-            blake3: Digest::of(b"x"),
-            place: Place { key: key.into(), pack: None, zstd: None },
-        };
-        let read = |key: &str| parse_index_shard("k", &encode(&[entry(key)]).unwrap(), &cluster);
-        assert_eq!(read("clusters/c/backups/b/data/x").unwrap().len(), 1);
-        assert!(read("clusters/c/backups/b/data/../../x").is_err());
-        assert!(read("clusters/d/backups/b/data/x").is_err());
-    }
-
-    #[test]
-    fn a_shard_says_its_version_where_something_is_compressed() {
-        let cluster = ClusterName::new("c").unwrap();
-        let entry = |zstd| IndexEntry {
-            size: 1,
-            blake3: Digest::of(b"x"),
-            place: Place { key: "clusters/c/backups/b/data/x".into(), pack: None, zstd },
-        };
-        for (entry, first) in [(entry(Some(9)), "{\"version\":2}"), (entry(None), "{\"size\":1")] {
-            let shard = encode(std::slice::from_ref(&entry)).unwrap();
-            assert!(zstd::decode_all(&shard[..]).unwrap().starts_with(first.as_bytes()));
-            assert_eq!(parse_index_shard("k", &shard, &cluster).unwrap(), [entry]);
-        }
-        let newer = zstd::encode_all(&b"{\"version\":3}\n"[..], 1).unwrap();
-        let refused = parse_index_shard("k", &newer, &cluster).unwrap_err().to_string();
-        assert!(refused.contains("version 3"), "{refused}");
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use bytes::Bytes;
 use ringvault_fault::around;
 
-use super::index::{IndexEntry, IndexRef, encode, shard_count, shard_of};
+use super::{
+    index::{IndexRef, shard_count, shard_of},
+    shard::{IndexEntry, Shard, ShardBuilder},
+};
 use crate::{
     error::{VaultError, VaultResult},
     hash::Digest,
@@ -90,20 +93,22 @@ fn spread(manifests: &[ManifestFile], shards: u32, scratch: &Path) -> VaultResul
 
 /// Sorts one shard, counts its packs and encodes it: (entries, object, census).
 fn shard(spill: Spill, mut census: PackCensus) -> VaultResult<(u64, Vec<u8>, PackCensus)> {
-    let read = || -> std::io::Result<Vec<IndexEntry>> {
+    let read = || -> std::io::Result<Shard> {
         let mut file = spill.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         file.rewind()?;
-        BufReader::new(file).lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+        let mut shard = ShardBuilder::default();
+        for line in BufReader::new(file).lines() {
+            shard.push(serde_json::from_str(&line?)?);
+        }
+        Ok(shard.finish())
     };
     let failed = |e: std::io::Error| VaultError::scratch(Path::new("index shard"), e);
-    let mut entries = read().map_err(failed)?;
-    entries.sort_unstable();
-    entries.dedup();
-    for entry in &entries {
+    let mut shard = read().map_err(failed)?;
+    shard.sort();
+    for entry in shard.iter() {
         census.count(&entry.place, entry.size);
     }
-    // Of one content at several places, the first.
-    entries.dedup_by(|later, first| (later.size, later.blake3) == (first.size, first.blake3));
-    let body = encode(&entries).map_err(failed)?;
-    Ok((entries.len() as u64, body, census))
+    shard.keep_first_places();
+    let body = shard.encode().map_err(failed)?;
+    Ok((shard.len() as u64, body, census))
 }

@@ -17,16 +17,18 @@ mod lock;
 mod read_through;
 mod schema;
 mod seal;
+mod shard;
 mod state;
 
 pub use begin::StartRecord;
-pub use index::{IndexEntry, IndexRef, SealIndex, parse_index_shard};
+pub use index::{IndexRef, SealIndex};
 pub use intents::{Intents, PurgeIntent};
 pub use judge::Remark;
 pub use list::BackupEntry;
 pub use lock::SealLock;
 pub use schema::{CapturedObject, CapturedSchema, SchemaChange, SchemaRef, decompress_schema};
 pub use seal::{SealRecord, SealedNode};
+pub use shard::{IndexEntry, Shard, parse_index_shard};
 pub use state::{AbortOutcome, AbortRecord, SealPlace, TombstoneRecord, Was};
 
 pub(crate) use index::PARALLEL;

@@ -131,7 +131,8 @@ fn damage_shows() {
     let table = usize::try_from(table_len(frames(plain))).unwrap();
     for at in (0..stored.len() - table).step_by(stored.len() / 97) {
         let mut changed = stored.to_vec();
-        changed[at] ^= 0x10;
+        // Not bit 4: a frame has one that nobody reads.
+        changed[at] ^= 1;
         assert!(read(&changed, plain, (0, plain), 4096).as_deref() != Ok(&content[..]), "byte {at}");
     }
     assert!(read(&stored[..stored.len() / 2], plain, (0, plain), 4096).unwrap_err().contains("short"));

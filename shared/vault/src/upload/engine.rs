@@ -13,7 +13,7 @@ use super::{
     names,
     pending::{Landed, PendingLines, Slot},
     reuse::BaseCursor,
-    send::{Sender, SmallContent},
+    send::{MemoryPermit, Sender, SmallContent},
     walk::{LocalItem, Walk, walk},
 };
 use crate::{
@@ -121,6 +121,8 @@ struct Engine {
     source: Arc<dyn SnapshotSource>,
     base: BaseCursor,
     pack: PackBuilder<PackedFile>,
+    /// What the open pack may hold; there from its first file on.
+    pack_memory: Option<MemoryPermit>,
     pending: PendingLines,
     writer: ManifestWriter,
     uploads: JoinSet<Result<Vec<Landed>, UploadError>>,
@@ -147,6 +149,7 @@ impl Engine {
             source,
             base,
             pack: PackBuilder::new(config.pack_limits()),
+            pack_memory: None,
             pending: PendingLines::default(),
             writer,
             uploads: JoinSet::new(),
@@ -166,7 +169,7 @@ impl Engine {
                 return Ok(());
             }
             if !more || self.pending.is_full() {
-                self.close_pack().await;
+                self.close_pack();
             }
             let room = self.uploads.len() < 2 * self.config.parallel_files && !self.pending.is_full();
             tokio::select! {
@@ -251,11 +254,14 @@ impl Engine {
             self.reuse(slot, file, at);
             return Ok(());
         }
+        if self.pack_memory.is_none() {
+            self.pack_memory = Some(self.bringer.sender.memory_for(self.config.pack_size).await);
+        }
         let packed = PackedFile { slot, key: file.journal_key(), blake3, zstd };
         let added = self.pack.add(&stored, packed);
         let added = added.map_err(|cause| UploadError::Read { path: file.path.clone(), cause })?;
         if let Some(full) = added {
-            self.bring_pack(full).await;
+            self.bring_pack(full);
         }
         Ok(())
     }
@@ -267,14 +273,14 @@ impl Engine {
         self.uploads.spawn(async move { bringer.bring_file(slot, file, key).await }.in_current_span());
     }
 
-    async fn close_pack(&mut self) {
+    fn close_pack(&mut self) {
         if let Some(pack) = self.pack.close() {
-            self.bring_pack(pack).await;
+            self.bring_pack(pack);
         }
     }
 
-    async fn bring_pack(&mut self, pack: crate::pack::ClosedPack<PackedFile>) {
-        let memory = self.bringer.sender.memory_for(pack.body.len() as u64).await;
+    fn bring_pack(&mut self, pack: crate::pack::ClosedPack<PackedFile>) {
+        let memory = self.pack_memory.take();
         let bringer = Arc::clone(&self.bringer);
         self.uploads.spawn(async move { bringer.bring_pack(pack, memory).await }.in_current_span());
     }
