@@ -46,13 +46,14 @@ impl Decoder {
     /// The next plain bytes, of what is taken from the front of `stored`; `None` once all of that is taken.
     pub(crate) fn next(&mut self, stored: &mut Bytes) -> Result<Option<Bytes>, CompressFault> {
         while self.more || !stored.is_empty() {
-            let mut room = vec![0; STEP];
+            // One more than may come, so that too much shows.
+            let mut room = vec![0; usize::try_from(self.left).unwrap_or(STEP).saturating_add(1).min(STEP)];
             let mut input = InBuffer::around(stored);
             let mut output = OutBuffer::around(room.as_mut_slice());
             self.zstd.run(&mut input, &mut output).map_err(|error| fault(&error))?;
             let (taken, made) = (input.pos(), output.pos());
             stored.advance(taken);
-            self.more = made == STEP;
+            self.more = made == room.len();
             if made > 0 {
                 self.left = self.left.checked_sub(made as u64).ok_or(CompressFault::Long(self.expected))?;
                 room.truncate(made);
