@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 
 use crate::{
     checksum::{Checker, Checksum},
-    compress::{CompressFault, Decoder, decoded},
+    compress::{CompressFault, Decoder, Tail, decoded},
     hash::HashKey,
     manifest::Place,
     store::{ByteStream, Store, StoreError, StoreErrorKind, StoreResult},
@@ -22,7 +22,7 @@ pub(crate) async fn whole(store: &Store, place: &Place, size: u64) -> StoreResul
     let range = place.pack.map(|_| place.span(size));
     let stored = store.get_stream(&place.key, range).await?;
     match place.zstd {
-        Some(_) => decoded(stored, &place.key, size, (0, size)),
+        Some(_) => decoded(stored, &place.key, size),
         None => Ok(stored),
     }
 }
@@ -52,20 +52,21 @@ pub(crate) fn damaged(key: &str, fault: &CompressFault) -> StoreError {
 pub(crate) struct StoredChecker {
     checker: Checker,
     /// `None`: it is not compressed.
-    decoder: Option<Result<Decoder, CompressFault>>,
+    decoder: Option<Result<(Decoder, Tail), CompressFault>>,
 }
 
 impl StoredChecker {
     /// Of a content of `size` bytes that is compressed or not.
     pub(crate) fn new(checksum: Checksum, size: u64, is_compressed: bool, key: &HashKey) -> Self {
-        let decoder = is_compressed.then(|| Decoder::new(size));
+        let decoder = is_compressed.then(|| Ok((Decoder::new(size)?, Tail::of(size))));
         Self { checker: checksum.checker(size, key), decoder }
     }
 
     /// Takes the next bytes.
     pub(crate) fn take(&mut self, stored: &[u8]) {
         let Some(decoder) = &mut self.decoder else { return self.checker.update(stored) };
-        let Ok(zstd) = decoder else { return };
+        let Ok((zstd, tail)) = decoder else { return };
+        tail.take(stored);
         let mut stored = Bytes::copy_from_slice(stored);
         loop {
             match zstd.next(&mut stored) {
@@ -81,7 +82,12 @@ impl StoredChecker {
 
     /// Whether what went by is the content.
     pub(crate) fn is_right(&self) -> bool {
-        !matches!(self.decoder, Some(Err(_))) && self.checker.is_right()
+        let is_sound = match &self.decoder {
+            None => true,
+            Some(Ok((_, tail))) => tail.check().is_ok(),
+            Some(Err(_)) => false,
+        };
+        is_sound && self.checker.is_right()
     }
 }
 

@@ -33,7 +33,9 @@ use crate::{
 const MAX_LINE: u64 = 64 << 10;
 
 /// Version of the journal's format. A journal of another version is begun anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Version of the journals before, in which nothing is compressed.
+const PLAIN_VERSION: u32 = 1;
 
 /// The journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -348,7 +350,11 @@ fn read(mut lines: impl BufRead, head: &Head) -> std::io::Result<(Known, Option<
             return Ok((known, good));
         }
         let Some(length) = good else {
-            if serde_json::from_slice::<Head>(&buffer).ok().as_ref() != Some(head) {
+            let is_this = |found: &Head| {
+                (&found.cluster, &found.backup) == (&head.cluster, &head.backup)
+                    && matches!(found.journal, VERSION | PLAIN_VERSION)
+            };
+            if !serde_json::from_slice::<Head>(&buffer).is_ok_and(|found| is_this(&found)) {
                 return Ok((known, None));
             }
             good = Some(buffer.len() as u64);

@@ -255,4 +255,11 @@ async fn without_compression_nothing_new_is_compressed_and_what_is_stays_reused(
     assert_eq!(manifest.reader().unwrap().header().version, PLAIN_VERSION);
     assert!(components(&manifest).values().all(|component| component.place.zstd.is_none()));
     assert!(uploaded.bytes_new > (PARTS + FRAMES) as u64 && uploaded.bytes_new < uploaded.figures.bytes);
+
+    // Nor does it name what an earlier attempt brought compressed.
+    let mut request = lab.request(lab.header(&node, "b1", 1), snapshot, ReuseBase::default());
+    assert!(!request.journal.is_empty());
+    request.config.compression = false;
+    let manifest = lab.manifest(&upload(&lab.context(), request).await.unwrap()).await;
+    assert_eq!(manifest.reader().unwrap().header().version, PLAIN_VERSION);
 }

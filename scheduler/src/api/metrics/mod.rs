@@ -39,7 +39,11 @@ const MEASURED: [(&str, Kind, &str); 23] = [
     ("backup_runs_total", Kind::Counter, "Backups that are over for good, by result."),
     ("backup_nodes", Kind::Gauge, "Nodes of the newest backup: held by it, and in all."),
     ("uploaded_bytes_total", Kind::Counter, "Bytes that backups brought to the vault."),
-    ("reused_bytes_total", Kind::Counter, "Bytes that backups name and the vault held already."),
+    (
+        "reused_bytes_total",
+        Kind::Counter,
+        "Bytes that backups name and did not bring: held already, or saved by compression.",
+    ),
     ("restore_runs_total", Kind::Counter, "Restores that are over for good, by result."),
     ("restored_bytes_total", Kind::Counter, "Bytes of SSTables that restores handed to Cassandra."),
     ("corrupt_objects", Kind::Gauge, "Damaged objects named by backups that are not expired."),

@@ -3,7 +3,7 @@
 //! A compressed content is a row of zstd frames, each of [`FRAME`] plain bytes but the last, which may have fewer. Behind
 //! more than one frame comes the seek table of zstd's seekable format, in a skippable frame: the sizes of all frames, so
 //! that a range is read without what comes before it. `zstd -d` makes the content of either. Each frame carries its own
-//! checksum, so a part that is read alone is known to be right.
+//! checksum, so a part that is read alone is known to be right: it is handed out once its frame is.
 //!
 //! A content is compressed where that [pays]: Cassandra's own chunks (LZ4 and the like) are left as they are, and so is what
 //! hardly shrinks. The digest in a manifest is of the plain content, so the same content is known again however it lies.
@@ -12,9 +12,9 @@ mod decode;
 mod encode;
 mod table;
 
-pub(crate) use decode::{Decoder, decoded};
+pub(crate) use decode::{Decoder, decoded, decoded_part};
 pub(crate) use encode::{Encoder, compressed};
-pub(crate) use table::{SeekTable, table_len};
+pub(crate) use table::{SeekTable, Tail, table_len};
 
 /// Plain bytes of a frame.
 pub(crate) const FRAME: u64 = 256 << 10;

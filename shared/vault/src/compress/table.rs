@@ -41,6 +41,42 @@ pub(super) fn encode(sizes: &[(u32, u32)]) -> Vec<u8> {
     table
 }
 
+/// The seek table of a content whose stored bytes go by: whoever reads all of it needs none, and finds here whether those
+/// who do can rely on it.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    plain: u64,
+    keep: usize,
+    last: Vec<u8>,
+    stored: u64,
+}
+
+impl Tail {
+    /// Of a content of `plain` bytes.
+    pub(crate) fn of(plain: u64) -> Self {
+        let keep = usize::try_from(table_len(frames(plain)).min(MAX)).unwrap_or_default();
+        Self { plain, keep, last: Vec::new(), stored: 0 }
+    }
+
+    /// Takes the next stored bytes.
+    pub(crate) fn take(&mut self, stored: &[u8]) {
+        self.stored += stored.len() as u64;
+        let from = stored.len().saturating_sub(self.keep);
+        self.last.extend_from_slice(&stored[from..]);
+        if self.last.len() > self.keep {
+            self.last.drain(..self.last.len() - self.keep);
+        }
+    }
+
+    /// Whether the table is that of the content.
+    pub(crate) fn check(&self) -> Result<(), CompressFault> {
+        match SeekTable::place(self.plain, self.stored)? {
+            Some(_) => SeekTable::parse(&self.last, self.plain, self.stored).map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where the frames of one content lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SeekTable {

@@ -22,16 +22,21 @@ fn pieces(stored: &[u8], len: usize) -> ByteStream {
     stream::iter(pieces).boxed()
 }
 
-fn read(stored: &[u8], plain: u64, part: (u64, u64), len: usize) -> Result<Vec<u8>, String> {
+fn gathered(stream: crate::store::StoreResult<ByteStream>) -> Result<Vec<u8>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let parts: Vec<Bytes> = decoded(pieces(stored, len), "k", plain, part)
-            .map_err(|error| error.to_string())?
-            .try_collect()
-            .await
-            .map_err(|error| error.to_string())?;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let parts: Vec<Bytes> = stream.try_collect().await.map_err(|error| error.to_string())?;
         Ok(parts.concat())
     })
+}
+
+fn read(stored: &[u8], plain: u64, len: usize) -> Result<Vec<u8>, String> {
+    gathered(decoded(pieces(stored, len), "k", plain))
+}
+
+fn read_part(stored: &[u8], plain: u64, part: (u64, u64), len: usize) -> Result<Vec<u8>, String> {
+    gathered(decoded_part(pieces(stored, len), "k", plain, part))
 }
 
 #[test]
@@ -81,13 +86,31 @@ fn a_part_is_read_without_the_rest() {
         let (from, holds) = table.frames_of(&range).unwrap();
         assert!(holds.start <= range.start && range.end <= holds.end);
         let part = (range.start - holds.start, range.end - range.start);
-        let read = read(bytes(from), holds.end - holds.start, part, 10_000).unwrap();
+        let read = read_part(bytes(from), holds.end - holds.start, part, 10_000).unwrap();
         let expected = &content[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
         assert!(read == expected, "{range:?}");
     }
     assert!(table.frames_of(&(0..plain + 1)).is_err() && table.frames_of(&(5..5)).is_err());
     let one = SeekTable::of_one(10, 7);
     assert_eq!(one.frames_of(&(3..10)).unwrap(), (0..7, 0..10));
+}
+
+#[test]
+fn of_a_damaged_frame_not_a_byte_is_handed_out() {
+    // Noise between text: literals, whose damage changes bytes and nothing else.
+    let mut content = text(100_000);
+    content.extend(noise(60_000));
+    content.extend(text(90_000));
+    let frame = compressed(&content).unwrap().unwrap();
+    let plain = content.len() as u64;
+    assert!(frames(plain) == 1 && read_part(&frame, plain, (0, 1), 1000).unwrap() == content[..1]);
+    for at in (20..frame.len()).step_by(frame.len() / 50) {
+        let mut changed = frame.to_vec();
+        changed[at] ^= 1;
+        for part in [(0, 1), (plain - 1, 1), (0, plain)] {
+            assert!(read_part(&changed, plain, part, 1000).is_err(), "byte {at}, {part:?}");
+        }
+    }
 }
 
 #[test]
@@ -126,18 +149,24 @@ fn damage_shows() {
     let content = text(1_500_000);
     let stored = compressed(&content).unwrap().unwrap();
     let plain = content.len() as u64;
-    assert!(read(&stored, plain, (0, plain), 4096).unwrap() == content);
-    // The seek table behind the frames is not looked at by who reads all of them.
-    let table = usize::try_from(table_len(frames(plain))).unwrap();
-    for at in (0..stored.len() - table).step_by(stored.len() / 97) {
+    assert!(read(&stored, plain, 4096).unwrap() == content);
+    for at in (0..stored.len()).step_by(stored.len() / 97) {
         let mut changed = stored.to_vec();
         // Not bit 4: a frame has one that nobody reads.
         changed[at] ^= 1;
-        assert!(read(&changed, plain, (0, plain), 4096).as_deref() != Ok(&content[..]), "byte {at}");
+        assert!(
+            read(&changed, plain, 4096).is_err() || read(&changed, plain, 4096).unwrap() != content,
+            "byte {at}"
+        );
     }
-    assert!(read(&stored[..stored.len() / 2], plain, (0, plain), 4096).unwrap_err().contains("short"));
-    assert!(read(&stored, plain - 1, (0, plain - 1), 4096).unwrap_err().contains("longer"));
-    assert!(read(b"no frame at all", 10, (0, 10), 4096).is_err());
+    let last = stored.len() - usize::try_from(table_len(frames(plain))).unwrap();
+    let mut changed = stored.to_vec();
+    changed[last + 9] ^= 1;
+    let error = read(&changed, plain, 4096).unwrap_err();
+    assert!(error.contains("seek table"), "{error}");
+    assert!(read(&stored[..stored.len() / 2], plain, 4096).unwrap_err().contains("short"));
+    assert!(read(&stored, plain - 1, 4096).unwrap_err().contains("longer"));
+    assert!(read(b"no frame at all", 10, 4096).is_err());
 }
 
 proptest! {
@@ -146,7 +175,7 @@ proptest! {
     fn it_comes_back_however_it_is_cut(len in 200usize..3_000_000, piece in 1usize..200_000) {
         let content = text(len);
         let stored = compressed(&content).unwrap().unwrap();
-        prop_assert!(read(&stored, len as u64, (0, len as u64), piece.max(stored.len() / 500)).unwrap() == content);
+        prop_assert!(read(&stored, len as u64, piece.max(stored.len() / 500)).unwrap() == content);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use super::{DownloadError, WantedFile, fetch::store_error, staged::damaged};
 use crate::{
-    compress::{CompressFault, SeekTable, decoded},
+    compress::{CompressFault, SeekTable, decoded_part},
     content,
     store::ByteStream,
     transfer::TransferContext,
@@ -70,7 +70,7 @@ impl RangedContent {
             let (stored, plain) = self.table()?.frames_of(&(start..end)).map_err(damaged)?;
             let stored = self.stored(place.offset() + stored.start..place.offset() + stored.end)?;
             let part = (start - plain.start, end - start);
-            decoded(stored, &place.key, plain.end - plain.start, part)
+            decoded_part(stored, &place.key, plain.end - plain.start, part)
                 .map_err(|cause| io::Error::other(store_error(&self.wanted, cause)))?
         };
         Ok(RangedBody { content: self, pieces, piece: Bytes::new() })

@@ -114,7 +114,7 @@ impl Bringer {
     pub(super) async fn bring_pack(
         &self,
         pack: ClosedPack<PackedFile>,
-        memory: Option<MemoryPermit>,
+        memory: MemoryPermit,
     ) -> Result<Vec<Landed>, UploadError> {
         let context = &self.sender.context;
         let (body, hash_key) = (pack.body.clone(), self.hash_key.clone());

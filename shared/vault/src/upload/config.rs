@@ -10,8 +10,8 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// Settings of the upload. Memory held at a time: about `parallel_parts × part_size`, in which open packs and those on their
-/// way are counted, plus one run of small files.
+/// Settings of the upload. Memory held at a time: about `parallel_parts × part_size`, plus one pack and
+/// one run of small files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UploadConfig {

@@ -13,7 +13,7 @@ use super::{
     names,
     pending::{Landed, PendingLines, Slot},
     reuse::BaseCursor,
-    send::{MemoryPermit, Sender, SmallContent},
+    send::{Sender, SmallContent},
     walk::{LocalItem, Walk, walk},
 };
 use crate::{
@@ -121,8 +121,6 @@ struct Engine {
     source: Arc<dyn SnapshotSource>,
     base: BaseCursor,
     pack: PackBuilder<PackedFile>,
-    /// What the open pack may hold; there from its first file on.
-    pack_memory: Option<MemoryPermit>,
     pending: PendingLines,
     writer: ManifestWriter,
     uploads: JoinSet<Result<Vec<Landed>, UploadError>>,
@@ -149,7 +147,6 @@ impl Engine {
             source,
             base,
             pack: PackBuilder::new(config.pack_limits()),
-            pack_memory: None,
             pending: PendingLines::default(),
             writer,
             uploads: JoinSet::new(),
@@ -169,7 +166,7 @@ impl Engine {
                 return Ok(());
             }
             if !more || self.pending.is_full() {
-                self.close_pack();
+                self.close_pack().await;
             }
             let room = self.uploads.len() < 2 * self.config.parallel_files && !self.pending.is_full();
             tokio::select! {
@@ -214,7 +211,9 @@ impl Engine {
         let slots = self.pending.push(local, facts);
         let mut small = Vec::new();
         for ((slot, file), same) in slots.into_iter().zip(same) {
-            match same.or_else(|| self.bringer.brought_before(&file)) {
+            match same
+                .or_else(|| self.bringer.brought_before(&file).filter(|at| self.bringer.may_name(&at.place)))
+            {
                 Some(at) => self.reuse(slot, &file, at),
                 None if file.size < self.config.pack_threshold => small.push((slot, file)),
                 None => self.take_large(slot, file),
@@ -254,14 +253,11 @@ impl Engine {
             self.reuse(slot, file, at);
             return Ok(());
         }
-        if self.pack_memory.is_none() {
-            self.pack_memory = Some(self.bringer.sender.memory_for(self.config.pack_size).await);
-        }
         let packed = PackedFile { slot, key: file.journal_key(), blake3, zstd };
         let added = self.pack.add(&stored, packed);
         let added = added.map_err(|cause| UploadError::Read { path: file.path.clone(), cause })?;
         if let Some(full) = added {
-            self.bring_pack(full);
+            self.bring_pack(full).await;
         }
         Ok(())
     }
@@ -273,14 +269,14 @@ impl Engine {
         self.uploads.spawn(async move { bringer.bring_file(slot, file, key).await }.in_current_span());
     }
 
-    fn close_pack(&mut self) {
+    async fn close_pack(&mut self) {
         if let Some(pack) = self.pack.close() {
-            self.bring_pack(pack);
+            self.bring_pack(pack).await;
         }
     }
 
-    fn bring_pack(&mut self, pack: crate::pack::ClosedPack<PackedFile>) {
-        let memory = self.pack_memory.take();
+    async fn bring_pack(&mut self, pack: crate::pack::ClosedPack<PackedFile>) {
+        let memory = self.bringer.sender.memory_for(pack.body.len() as u64).await;
         let bringer = Arc::clone(&self.bringer);
         self.uploads.spawn(async move { bringer.bring_pack(pack, memory).await }.in_current_span());
     }

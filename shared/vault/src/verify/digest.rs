@@ -109,14 +109,30 @@ impl Vault {
     }
 }
 
+/// A slot whose bytes go by.
+enum Under {
+    Way(Box<StoredChecker>),
+    /// They have, and it was right or not.
+    Over(bool),
+}
+
+impl Under {
+    fn is_right(&self) -> bool {
+        match self {
+            Self::Way(checker) => checker.is_right(),
+            Self::Over(right) => *right,
+        }
+    }
+}
+
 /// Hashes the slots of an object while its bytes go by. Slots may meet or overlap.
 struct SlotCheck<'a> {
     slots: &'a [Slot],
     hash_key: HashKey,
     /// The first slot that is not behind `at`.
     first: usize,
-    /// Hashers of the slots from `first` on that have begun.
-    hashers: Vec<StoredChecker>,
+    /// Of the slots from `first` on that have begun.
+    hashers: Vec<Under>,
     wrong: Vec<Slot>,
     /// Bytes that went by.
     at: u64,
@@ -135,12 +151,17 @@ impl<'a> SlotCheck<'a> {
             }
             while self.hashers.len() <= n - self.first {
                 let slot = &self.slots[self.first + self.hashers.len()];
-                self.hashers.push(slot.checker(&self.hash_key));
+                self.hashers.push(Under::Way(Box::new(slot.checker(&self.hash_key))));
             }
             let from = usize::try_from(slot.offset.max(start) - start).unwrap_or(piece.len());
             let to = usize::try_from(slot.end().min(end).saturating_sub(start)).unwrap_or(piece.len());
-            if let (Some(bytes), Some(hasher)) = (piece.get(from..to), self.hashers.get_mut(n - self.first)) {
-                hasher.take(bytes);
+            let Some(under) = self.hashers.get_mut(n - self.first) else { continue };
+            if let (Some(bytes), Under::Way(checker)) = (piece.get(from..to), &mut *under) {
+                checker.take(bytes);
+                // At once: what decompresses takes memory, and there may be many in a piece.
+                if slot.end() <= end {
+                    *under = Under::Over(checker.is_right());
+                }
             }
         }
         self.at = end;
@@ -167,7 +188,8 @@ impl<'a> SlotCheck<'a> {
     fn finish(mut self) -> Vec<Slot> {
         let mut begun = self.hashers.into_iter();
         for slot in self.slots.iter().skip(self.first) {
-            if !begun.next().unwrap_or_else(|| slot.checker(&self.hash_key)).is_right() {
+            if !begun.next().map_or_else(|| slot.checker(&self.hash_key).is_right(), |under| under.is_right())
+            {
                 self.wrong.push(*slot);
             }
         }

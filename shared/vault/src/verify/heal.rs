@@ -211,7 +211,7 @@ impl Vault {
         match target.slots[..] {
             [slot] if slot.offset == 0 && slot.stored() == target.size => {
                 let Some(source) = sources.get(&(slot.size, slot.checksum)) else { return Ok(false) };
-                if source.pack.is_none() && source.zstd == slot.zstd {
+                if source.pack.is_none() && source.zstd == slot.zstd() {
                     let whole = Target { size: slot.stored(), slots: vec![slot] };
                     if !self.is_sound(&source.key, &whole, stop).await? {
                         return Ok(false);
@@ -259,12 +259,12 @@ impl Vault {
     /// The slot's content, which lies at `source` too, as the slot stores it; `None` where it is not what it should be,
     /// or is compressed to another length here (by another release of zstd).
     async fn read_as(&self, source: &Place, slot: &Slot) -> VaultResult<Option<Bytes>> {
-        let Some(stored) = self.read_slot(source, slot).await? else { return Ok(None) };
-        if source.zstd == slot.zstd {
-            return Ok(Some(stored));
-        }
-        if slot.size > MAX_PACK {
+        if slot.size.max(source.stored(slot.size)) > MAX_PACK {
             return Ok(None);
+        }
+        let Some(stored) = self.read_slot(source, slot).await? else { return Ok(None) };
+        if source.zstd == slot.zstd() {
+            return Ok(Some(stored));
         }
         let plain = content::unpacked(source, slot.size, stored)?;
         if slot.zstd.is_none() {
@@ -273,7 +273,7 @@ impl Vault {
         let compressed = tokio::task::spawn_blocking(move || compressed(&plain)).await;
         let compressed = compressed.map_err(|e| VaultError::Internal(e.to_string()))?;
         let compressed = compressed.map_err(|e| VaultError::Internal(e.to_string()))?;
-        Ok(compressed.filter(|bytes| Some(bytes.len() as u64) == slot.zstd))
+        Ok(compressed.filter(|bytes| Some(bytes.len() as u64) == slot.zstd()))
     }
 
     /// Reads the slot's content at `source`, as it is stored there; `None` where it is not what it should be.

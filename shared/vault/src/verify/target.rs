@@ -1,6 +1,6 @@
 //! The objects that one shard checks, and what they should hold.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroU64, sync::Arc};
 
 use ringvault_core::{HostId, task::CheckTask};
 
@@ -22,19 +22,24 @@ pub(super) struct Slot {
     /// The content.
     pub(super) checksum: Checksum,
     /// Bytes it takes, where it is compressed.
-    pub(super) zstd: Option<u64>,
+    pub(super) zstd: Option<NonZeroU64>,
 }
 
 impl Slot {
     pub(super) fn of(component: &Component) -> Self {
         let Component { size, checksum, place, .. } = component;
-        Self { offset: place.offset(), size: *size, checksum: *checksum, zstd: place.zstd }
+        Self {
+            offset: place.offset(),
+            size: *size,
+            checksum: *checksum,
+            zstd: place.zstd.and_then(NonZeroU64::new),
+        }
     }
 
     /// Where it lies in the object of this key, which may hold more: a range of it.
     pub(super) fn at(&self, key: &str) -> Place {
         let pack = Some(PackSlot { offset: self.offset, size: self.end() });
-        Place { key: key.to_owned(), pack, zstd: self.zstd }
+        Place { key: key.to_owned(), pack, zstd: self.zstd() }
     }
 
     /// Holds what goes by against it.
@@ -44,7 +49,12 @@ impl Slot {
 
     /// Bytes it takes in the object.
     pub(super) fn stored(&self) -> u64 {
-        self.zstd.unwrap_or(self.size)
+        self.zstd().unwrap_or(self.size)
+    }
+
+    /// Bytes it takes, where it is compressed.
+    pub(super) fn zstd(&self) -> Option<u64> {
+        self.zstd.map(NonZeroU64::get)
     }
 
     /// Behind its last byte in the object.
