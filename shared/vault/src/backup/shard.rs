@@ -28,8 +28,8 @@ pub struct IndexEntry {
     pub place: Place,
 }
 
-/// The contents of a shard, ascending by size and digest once they are [sorted](Self::sort). Memory: some ninety bytes for each, and
-/// each key once, however many contents are in the pack of that key.
+/// The contents of a shard, ascending by size and digest. Memory: some ninety bytes for each, and each key once, however many
+/// contents are in the pack of that key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shard {
     keys: Vec<Box<str>>,

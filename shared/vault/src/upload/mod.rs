@@ -12,7 +12,7 @@
 //!    of such an upload in an S3 store is gone on with: the file is read again for its hash, and parts that the store
 //!    has are not sent.
 //!
-//! What it sends is [compressed](crate::compress) on the way, where that pays: small files and large ones, but in an encrypted
+//! What it sends is compressed on the way, where that pays: small files and large ones, but in an encrypted
 //! vault none that goes in parts, as the length of what is sealed has to be known before.
 //!
 //! Uploads run in parallel, manifest lines come out in order: a line waits until each of its files has
