@@ -1,16 +1,13 @@
 //! A content as it lies: alone or in a pack, compressed or not, always read as what it was on the node.
 
-use std::ops::Range;
-
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt as _;
 
 use crate::{
     checksum::{Checker, Checksum},
-    compress::{CompressFault, Decoder, Tail, decoded},
+    compress::{CompressFault, Decoder, Tail, damaged, decoded},
     hash::HashKey,
     manifest::Place,
-    store::{ByteStream, Store, StoreError, StoreErrorKind, StoreResult},
+    store::{ByteStream, Store, StoreResult},
 };
 
 /// The whole content of `size` bytes at `place`.
@@ -40,11 +37,6 @@ pub(crate) fn unpacked(place: &Place, size: u64, stored: Bytes) -> StoreResult<B
     }
     decoder.end().map_err(damaged)?;
     Ok(plain.freeze())
-}
-
-/// What is damaged in an object of this key.
-pub(crate) fn damaged(key: &str, fault: &CompressFault) -> StoreError {
-    StoreError::new(StoreErrorKind::Integrity, "GetObject", key, fault.to_string())
 }
 
 /// Holds a content against its checksum while the bytes that it is stored as go by.
@@ -89,21 +81,4 @@ impl StoredChecker {
         };
         is_sound && self.checker.is_right()
     }
-}
-
-/// Exactly bytes `range` of an object, in memory.
-pub(crate) async fn range_of(store: &Store, key: &str, range: Range<u64>) -> StoreResult<Bytes> {
-    store.get_range(key, range.start, range.end.saturating_sub(range.start)).await
-}
-
-/// Reads a stream to its end, as far as `max` bytes.
-pub(crate) async fn gathered(mut pieces: ByteStream, max: u64) -> StoreResult<Option<Bytes>> {
-    let mut all = BytesMut::new();
-    while let Some(piece) = pieces.try_next().await? {
-        if (all.len() + piece.len()) as u64 > max {
-            return Ok(None);
-        }
-        all.extend_from_slice(&piece);
-    }
-    Ok(Some(all.freeze()))
 }

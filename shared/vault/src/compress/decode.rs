@@ -94,7 +94,8 @@ impl Decoder {
     }
 }
 
-fn damaged(key: &str, fault: &CompressFault) -> StoreError {
+/// What is damaged in an object of this key.
+pub(crate) fn damaged(key: &str, fault: &CompressFault) -> StoreError {
     StoreError::new(StoreErrorKind::Integrity, "GetObject", key, fault.to_string())
 }
 

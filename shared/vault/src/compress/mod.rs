@@ -12,9 +12,9 @@ mod decode;
 mod encode;
 mod table;
 
-pub(crate) use decode::{Decoder, decoded, decoded_part};
+pub(crate) use decode::{Decoder, damaged, decoded, decoded_part};
 pub(crate) use encode::{Encoder, compressed};
-pub(crate) use table::{SeekTable, Tail, table_len};
+pub(crate) use table::{MOST, SeekTable, Tail, table_len};
 
 /// Plain bytes of a frame.
 pub(crate) const FRAME: u64 = 256 << 10;

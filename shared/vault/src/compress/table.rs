@@ -16,6 +16,9 @@ const LINE: u64 = 8;
 /// Largest table that is read, in bytes: of two tebibytes.
 const MAX: u64 = 64 << 20;
 
+/// Largest content that is compressed, in bytes: the one whose table is as large as is read.
+pub(crate) const MOST: u64 = (MAX - HEAD - FOOT) / LINE * FRAME;
+
 /// Bytes of the table behind so many frames; one alone needs none.
 pub(crate) const fn table_len(frames: u64) -> u64 {
     if frames < 2 { 0 } else { HEAD + LINE * frames + FOOT }

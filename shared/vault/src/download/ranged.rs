@@ -17,7 +17,6 @@ use tokio::runtime::Handle;
 use super::{DownloadError, WantedFile, fetch::store_error, staged::damaged};
 use crate::{
     compress::{CompressFault, SeekTable, decoded_part},
-    content,
     store::ByteStream,
     transfer::TransferContext,
 };
@@ -108,12 +107,15 @@ impl RangedContent {
             None => SeekTable::of_one(plain, stored),
             Some(at) => {
                 let len = at.end - at.start;
-                let pieces = self.stored(place.offset() + at.start..place.offset() + at.end)?;
                 let read = self.block(async {
-                    let read = content::gathered(pieces, len).await;
-                    read.map_err(|cause| store_error(&self.wanted, cause))
+                    let read = self.context.store.get_range(&place.key, place.offset() + at.start, len).await;
+                    let read = read.map_err(|cause| store_error(&self.wanted, cause))?;
+                    self.context.throttle.take(len).await;
+                    self.context.progress.moved(len);
+                    Ok(read)
                 });
-                SeekTable::parse(&read?.unwrap_or_default(), plain, stored).map_err(damaged)?
+                self.context.progress.object_moved();
+                SeekTable::parse(&read?, plain, stored).map_err(damaged)?
             }
         };
         Ok(self.table.get_or_init(|| table))

@@ -19,7 +19,7 @@ use super::{
     outgoing::{Outgoing, Part, no_memory, shrinking_begin, shrunk},
 };
 use crate::{
-    compress::bound,
+    compress::{MOST, bound},
     hash::{Digest, HashKey},
     journal::{Interrupted, PartsOf, SentPart, UploadJournal},
     store::{Multipart, StoreErrorKind},
@@ -140,7 +140,7 @@ impl Sender {
     /// cannot be gone on with it leaves no open parts, unless the store cannot be reached, or this future is dropped.
     pub(super) async fn send_file(&self, about: Arc<LocalFile>, key: &str) -> Result<Sent, UploadError> {
         let size = about.size;
-        let may_shrink = self.config.compression && about.may_shrink;
+        let may_shrink = self.config.compression && about.may_shrink && size <= MOST;
         let most = if may_shrink { bound(size) } else { size };
         let part_size = self.config.part_size_for(self.context.store.stored_size(key, most));
         if size <= part_size {

@@ -20,7 +20,7 @@ use ringvault_fault::around;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    target::{Slot, Target},
+    target::{self, Slot, Target},
     unless_stopped,
 };
 use crate::{
@@ -278,7 +278,7 @@ impl Vault {
 
     /// Reads the slot's content at `source`, as it is stored there; `None` where it is not what it should be.
     pub(super) async fn read_slot(&self, source: &Place, slot: &Slot) -> VaultResult<Option<Bytes>> {
-        match content::range_of(self.store(), &source.key, source.span(slot.size)).await {
+        match self.store().get_range(&source.key, source.offset(), source.stored(slot.size)).await {
             Ok(stored) => {
                 let key = self.store().hash_key();
                 let mut checker = StoredChecker::new(slot.checksum, slot.size, source.zstd.is_some(), &key);
@@ -309,9 +309,7 @@ fn targets_of(manifests: &Manifests, bad: &HashSet<String>) -> VaultResult<BTree
         let mut reader = manifest.reader()?;
         while let Some(entry) = reader.next_entry()? {
             for component in entry.components().iter().filter(|c| bad.contains(&c.place.key)) {
-                let target = targets.entry(component.place.key.clone()).or_default();
-                target.size = target.size.max(component.place.object_size(component.size));
-                target.slots.push(Slot::of(component));
+                target::add(&mut targets, component);
             }
         }
     }

@@ -35,7 +35,7 @@ impl<R: Read + Seek> BigWalk<R> {
         Self { reader, parts, content, promoted: 0, last: None }
     }
 
-    /// Whether its entries can only be those that were written: the whole was held against its hash.
+    /// Whether its entries were held against a checksum: the whole, or each part that is read.
     pub(super) fn is_certain(&self) -> bool {
         self.parts.as_ref().is_none_or(Parts::is_checked)
     }

@@ -73,7 +73,7 @@ impl<R: Read + Seek> Parts<R> {
         Ok((Self { samples, all: parts, is_checked, next: 0, open: None }, fetched))
     }
 
-    /// Whether parts can only be what was written.
+    /// Whether each part was held against a checksum of its own, or is authenticated.
     pub(super) const fn is_checked(&self) -> bool {
         self.is_checked
     }
